@@ -1,0 +1,11 @@
+"""The archiver: Channel Access in, a write-ahead log and Parquet segments on disk, the Archiver Appliance's HTTP out."""
+
+from owlshift.kinds import ServiceKind
+
+SERVICE = ServiceKind(
+    name="archiver",
+    title="Archiver",
+    config="archiver.config:ArchiverConfig",
+    processes="archiver.service:processes",
+    summary="archiver.service:summary",
+)

@@ -1,0 +1,1 @@
+"""IOCs, one folder per subsystem."""

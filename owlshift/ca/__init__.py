@@ -1,0 +1,1 @@
+"""A vectorised Channel Access client."""
