@@ -1,4 +1,4 @@
-"""The archiver: Channel Access in, a write-ahead log and Parquet segments on disk, the Archiver Appliance's HTTP out."""
+"""The archiver: Channel Access in, Parquet on disk, the Archiver Appliance's HTTP out."""
 
 from owlshift.kinds import ServiceKind
 

@@ -6,10 +6,13 @@ Everything heavy is named by a string "package.module:attribute" and imported on
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 IOC_GROUP = "owlshift.iocs"
@@ -30,18 +33,22 @@ def load_object(reference: str) -> Any:
 class IocKind:
     """A kind of IOC.
 
-    `config` names a pydantic model of `[ioc.config]`; `build(entry, backend_address)` names a function that returns an
-    `owlshift.ioc.Ioc` for a site's `IocEntry`; `simulator` names `async (config, host, port, control_port)` that serves the
-    simulated device until cancelled and calls its last argument `ready(host, port)` once it listens. None: no simulator.
+    `config` names a pydantic model of `[ioc.config]`.
+
+    `build` names `(entry: IocEntry, address: Callable[[], str]) -> owlshift.ioc.Ioc`. `address()` is asked before every
+    connect and gives the device's place now: `tcp://host:port` or `serial:///dev/…`; it raises `ConnectionError` while
+    that is not known (a simulator that has not started).
+
+    `simulator_app` names a typer app of `owl sim NAME …` commands. Its command `serve` takes `--site FILE --system NAME
+    --state DIR`, listens on loopback, writes its place with `write_simulator_place` and prints a line `ready …`. None: no
+    simulator.
     """
 
     name: str
     title: str
     config: str
     build: str
-    simulator: str | None = None
     simulator_app: str | None = None
-    """A typer app with the kind's own `owl sim NAME …` commands (serve alone, inject faults)."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,29 @@ class ServiceKind:
     config: str
     processes: str
     summary: str | None = None
+
+
+def simulator_place(state: Path, system: str) -> Path:
+    """The file in which a running simulator says where it listens: JSON with `address` and `control` (`tcp://host:port`)."""
+    return state / "run" / f"sim-{system.lower()}.json"
+
+
+def write_simulator_place(state: Path, system: str, address: str, control: str) -> None:
+    """Say, atomically, where the simulator of `system` listens (`tcp://host:port` each)."""
+    path = simulator_place(state, system)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps({"address": address, "control": control, "pid": os.getpid()}))
+    part.replace(path)
+
+
+def read_simulator_place(state: Path, system: str) -> dict[str, str]:
+    """What `write_simulator_place` wrote; ConnectionError when no simulator of `system` has."""
+    path = simulator_place(state, system)
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"no simulator of {system} has said where it listens ({path})") from error
 
 
 def _load(group: str) -> dict[str, Callable[[], Any]]:

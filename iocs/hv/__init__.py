@@ -7,6 +7,5 @@ KIND = IocKind(
     title="CAEN N1470 high-voltage boards",
     config="iocs.hv.config:HvConfig",
     build="iocs.hv.ioc:build",
-    simulator="iocs.hv.simulator:serve",
     simulator_app="iocs.hv.simulator_cli:app",
 )
