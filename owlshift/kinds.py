@@ -40,8 +40,8 @@ class IocKind:
     that is not known (a simulator that has not started).
 
     `simulator_app` names a typer app of `owl sim NAME …` commands. Its command `serve` takes `--site FILE --system NAME
-    --state DIR`, listens on loopback, writes its place with `write_simulator_place` and prints a line `ready …`. None: no
-    simulator.
+    --state DIR`, listens on loopback, writes its place with `write_simulator_place` and prints a line `ready …`.
+    None: the kind has no simulator.
     """
 
     name: str
@@ -114,3 +114,7 @@ def ioc_kinds() -> dict[str, IocKind]:
 def services() -> dict[str, ServiceKind]:
     """All installed services by the name of their section in the site file."""
     return {name: load() for name, load in _load(SERVICE_GROUP).items()}
+
+
+RESTART_EXIT_CODE = 86
+"""A process that ends with this code asks to be started again at once (SYSRESET)."""

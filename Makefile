@@ -1,0 +1,46 @@
+# make demo | test | check | setup | bench | screens: each sets up all that it needs in .venv first.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	>/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/.ready
+ARGS ?=
+
+.PHONY: demo test check setup bench screens format clean
+
+demo: setup
+	@$(BIN)/owl demo $(if $(FOR),--for $(FOR))
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pyright
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml Makefile docs/constraints.txt
+	@test -n "$(PYTHON)" || { echo "owlshift needs Python 3.11, 3.12 or 3.13 with venv (Debian, Ubuntu: apt-get install python3 python3-venv)"; exit 1; }
+	@echo "owlshift: making .venv with $(PYTHON) (a few minutes, once)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint docs/constraints.txt --editable ".[screens]" --group dev
+	@$(BIN)/python -c "import PySide6.QtWidgets" 2>/dev/null || echo "owlshift: the screens need a system library that is missing: $$($(BIN)/python -c 'import PySide6.QtWidgets' 2>&1 | tail -1) (Debian, Ubuntu: apt-get install libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1). All else works."
+	@touch $(STAMP)
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(ARGS) || exit 1; done
+
+screens: setup
+	@$(BIN)/owl screens
+
+clean:
+	rm -rf .venv tests/out build dist

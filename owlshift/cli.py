@@ -1,0 +1,66 @@
+"""`owl`, the command line. Applications add sub-commands by entry point; the framework imports none of them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated
+
+import typer
+
+from owlshift import __version__
+from owlshift.commands import ca_commands, ioc_commands, site_commands
+from owlshift.kinds import COMMAND_GROUP
+
+log = logging.getLogger(__name__)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"owlshift {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """An EPICS control system for detector test stands and small experiments."""
+
+
+def build_app() -> typer.Typer:
+    """The whole command line, with what the installed applications add."""
+    app = typer.Typer(
+        name="owl",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in ("up", "demo", "status", "down"):
+        app.command(name)(getattr(site_commands, name))
+    for name in ("pvs", "get", "put", "monitor"):
+        settings = {"ignore_unknown_options": True} if name == "put" else None  # so that a value may be negative
+        app.command(name, context_settings=settings)(getattr(ca_commands, name))
+    iocs = typer.Typer(no_args_is_help=True, help="Run one IOC in the foreground.")
+    simulators = typer.Typer(no_args_is_help=True, help="Simulated devices: serve one alone, or give it a fault.")
+    ioc_commands.add_ioc_commands(iocs, simulators)
+    app.add_typer(iocs, name="ioc")
+    app.add_typer(simulators, name="sim")
+    for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
+        app.add_typer(point.load(), name=point.name)
+    return app
+
+
+def main() -> None:
+    """The entry point of `owl`."""
+    try:
+        build_app()()
+    except BrokenPipeError:  # `owl pvs | head` is no error
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

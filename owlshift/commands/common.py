@@ -1,0 +1,77 @@
+"""What the sub-commands share: the site they speak of, and how they fail."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from owlshift.site import Site, SiteError, demo_site_path, load_site
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+SiteOption = Annotated[
+    Path | None,
+    typer.Option("--site", envvar="OWLSHIFT_SITE", help="The site file; without it, the demo's.", show_default=False),
+]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", envvar="OWLSHIFT_STATE", help="The folder for the site's state, instead of the file's."),
+]
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say one thing on standard error and end. `code` 1: it failed; 2: it was asked for wrongly."""
+    typer.echo(f"owl: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def open_site(path: Path | None, state: Path | None = None) -> Site:
+    """The site of a command; ends the command with every problem of the file and exit code 2."""
+    try:
+        return load_site(path or demo_site_path(), state)
+    except SiteError as error:
+        for problem in error.problems:
+            typer.echo(problem, err=True)
+        count = len(error.problems)
+        fail(f"{count} problem{'s' * (count > 1)} in the site file; nothing was started", 2)
+
+
+def use_site_environment(site: Site) -> None:
+    """Point this process's CA clients at the site, unless the caller's environment points somewhere already.
+
+    To be called before a CA library is imported.
+    """
+    if "EPICS_CA_ADDR_LIST" not in os.environ and "EPICS_CA_NAME_SERVERS" not in os.environ:
+        os.environ.update(site.ca_environment())
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """The log format that every process of a site has."""
+    logging.basicConfig(level=level, format=LOG_FORMAT, stream=sys.stderr)
+
+
+def command_name() -> str:
+    """How the user can call `owl` from where they are: by name when it is on the path, else by its file."""
+    here = Path(sys.executable).parent / "owl"
+    found = shutil.which("owl")
+    if found and here.exists() and Path(found).samefile(here):
+        return "owl"
+    if here.exists():
+        return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)
+    return f"{sys.executable} -m owlshift"
+
+
+def print_table(table: Table) -> None:
+    """Print as wide as the terminal is; into a pipe or file, as wide as the table is, so that nothing is folded."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=console.measure(table, options=console.options.update(width=1000)).maximum)
+    console.print(table)

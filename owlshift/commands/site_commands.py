@@ -1,0 +1,166 @@
+"""`owl up`, `owl demo`, `owl status`, `owl down`: a whole site on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from owlshift.commands.common import (
+    SiteOption,
+    StateOption,
+    command_name,
+    fail,
+    log_to_stderr,
+    open_site,
+    print_table,
+)
+from owlshift.site import Site, demo_site_path
+from owlshift.supervisor import (
+    AlreadyRunningError,
+    ProcessState,
+    Supervisor,
+    read_status,
+    site_processes,
+    site_summary,
+)
+
+READY_TIMEOUT = 120.0
+
+ForOption = Annotated[
+    float | None,
+    typer.Option("--for", min=0.0, help="Stop by itself after so many seconds.", show_default=False),
+]
+
+
+def up(
+    site_file: Annotated[Path, typer.Argument(metavar="SITE.toml", help="The site file.", show_default=False)],
+    state: StateOption = None,
+    seconds: ForOption = None,
+) -> None:
+    """Start a site's processes, watch them, and stop them all on Ctrl-C or SIGTERM."""
+    _run(open_site(site_file, state), seconds, demo=False)
+
+
+def demo(state: StateOption = None, seconds: ForOption = None) -> None:
+    """Run the demo: a simulated stand with its IOCs, archiver and screens, on loopback only."""
+    _run(open_site(demo_site_path(), state), seconds, demo=True)
+
+
+def _run(site: Site, seconds: float | None, demo: bool) -> None:
+    log_to_stderr()
+    try:
+        supervisor = Supervisor(site.state, site_processes(site))
+        asyncio.run(_supervise(supervisor, site, seconds, demo))
+    except AlreadyRunningError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"can't use {site.state}: {error.strerror or error}")
+
+
+async def _supervise(supervisor: Supervisor, site: Site, seconds: float | None, demo: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, supervisor.stop)
+    running = asyncio.create_task(supervisor.run())
+    greeting = asyncio.create_task(_greet(supervisor, site, seconds, demo))
+    try:
+        await running
+    finally:
+        greeting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await greeting
+    typer.echo("all stopped")
+
+
+async def _greet(supervisor: Supervisor, site: Site, seconds: float | None, demo: bool) -> None:
+    if seconds is not None:
+        asyncio.get_running_loop().call_later(seconds, supervisor.stop)
+    if not await supervisor.wait_ready(READY_TIMEOUT):
+        late = [f"{s.name} ({s.message or s.state})" for s in supervisor.statuses.values() if s.state != "running"]
+        if late and not supervisor.stopping:
+            typer.echo(f"not ready yet: {', '.join(late)}; trying on", err=True)
+        return
+    typer.echo("\n".join(_welcome(site, seconds, demo)))
+
+
+def _welcome(site: Site, seconds: float | None, demo: bool) -> list[str]:
+    lines = ["", f"{site.title} is up.", "", "For any Channel Access client on this host:"]
+    lines += [f"  export {name}={value}" for name, value in site.ca_environment().items()]
+    lines += ["", *site_summary(site)]
+    owl = command_name()
+    at = "" if demo else f" --site {site.path}"
+    if demo:
+        lines += [
+            "",
+            "Five commands to try, in another shell:",
+            f"  {owl} put -c DEMO:HV:Mult 0.9",
+            f"  {owl} monitor DEMO:HV:L07:VMon DEMO:HV:L07:Sts:RUp",
+            f"  {owl} pvs 'DEMO:HV:L07:*'",
+            f"  {owl} sim hv ctl load L07 10",
+            f"  {owl} archive get DEMO:HV:L07:VMon --from=-5m --to=now",
+        ]
+    lines += ["", *_screens_hint(owl, at)]
+    ending = f"Stops by itself after {seconds:g} s; Ctrl-C stops it now." if seconds is not None else "Ctrl-C stops it."
+    return [*lines, "", ending]
+
+
+def _screens_hint(owl: str, at: str) -> list[str]:
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        return [f"Screens: {owl} screens{at}"]
+    return [f"Screens: this shell has no display; pictures of them: {owl} screens shot{at} DIR"]
+
+
+def status(site_file: SiteOption = None, state: StateOption = None) -> None:
+    """Show the processes of the running site. Exit code 0: all are up; 1: some are not, or the site isn't running."""
+    site = open_site(site_file, state)
+    found = read_status(site.state)
+    if found is None:
+        fail(f"site {site.name} is not running (nothing runs on {site.state})")
+    _, processes = found
+    table = Table(box=None, pad_edge=False)
+    for heading in ("process", "state", "pid", "for", "restarts", "message"):
+        table.add_column(heading, justify="right" if heading in ("pid", "for", "restarts") else "left")
+    for process in processes:
+        duration = _duration(time.time() - process.since) if process.since else ""
+        table.add_row(
+            process.name,
+            process.state.value,
+            str(process.pid or ""),
+            duration,
+            str(process.restarts),
+            process.message,
+        )
+    print_table(table)
+    if any(process.state is not ProcessState.RUNNING for process in processes):
+        raise typer.Exit(1)
+
+
+def down(site_file: SiteOption = None, state: StateOption = None) -> None:
+    """Stop the running site, wherever it was started, and wait until it has."""
+    site = open_site(site_file, state)
+    found = read_status(site.state)
+    if found is None:
+        fail(f"site {site.name} is not running (nothing runs on {site.state})")
+    os.kill(found[0], signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while read_status(site.state) is not None:
+        if time.monotonic() > deadline:
+            fail(f"site {site.name} has not stopped within 60 s; its supervisor is process {found[0]}")
+        time.sleep(0.1)
+    typer.echo(f"site {site.name} has stopped")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} d {hours % 24} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
