@@ -23,12 +23,12 @@ check: setup
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml Makefile docs/constraints.txt
+$(STAMP): pyproject.toml Makefile constraints.txt
 	@test -n "$(PYTHON)" || { echo "owlshift needs Python 3.11, 3.12 or 3.13 with venv (Debian, Ubuntu: apt-get install python3 python3-venv)"; exit 1; }
 	@echo "owlshift: making .venv with $(PYTHON) (a few minutes, once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint docs/constraints.txt --editable ".[screens]" --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[screens]" --group dev
 	@$(BIN)/python -c "import PySide6.QtWidgets" 2>/dev/null || echo "owlshift: the screens need a system library that is missing: $$($(BIN)/python -c 'import PySide6.QtWidgets' 2>&1 | tail -1) (Debian, Ubuntu: apt-get install libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1). All else works."
 	@touch $(STAMP)
 

@@ -26,7 +26,11 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 class SiteError(Exception):
-    """A site file that can't be used. `problems` holds one text for each thing that is wrong; `str()` all of them."""
+    """A site file that can't be used. `problems` holds one text for each thing that is wrong; `str()` all of them.
+
+    A validator of a whole pydantic model may report several things in one ValueError: one a line, each of which may
+    begin with the key it is about, below the model (``channels.3.board: no board B9``), so that its line is named.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -296,10 +300,17 @@ class _Checker:
             shown = repr(item.get("input"))
             if len(shown) <= 60 and not isinstance(item.get("input"), dict):
                 text = f"{text[:1].lower()}{text[1:]} (it is {shown})"
-        for position, line in enumerate(text.splitlines() or [text]):
-            # A validator of a whole model may name several things, each on a line of its own.
-            if line or not position:
-                self.problem((*where, *location), line)
+        for line in text.splitlines() or [text]:
+            inner, message = self._inner_path((*where, *location), line)
+            self.problem((*where, *location, *inner), message)
+
+    def _inner_path(self, where: KeyPath, line: str) -> tuple[KeyPath, str]:
+        """The key that a line of a whole model's error begins with ("channels.3.board: …"), and the rest of the line."""
+        key, colon, message = line.partition(": ")
+        path: KeyPath = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        if colon and (*where, *path) in self.lines:
+            return path, message
+        return (), line
 
 
 def _fields_at(model: type[BaseModel], path: KeyPath) -> list[str]:

@@ -64,12 +64,12 @@ class _Walker:
     def _header(self) -> KeyPath:
         is_array = self._peek(2) == "[["
         self._advance(2 if is_array else 1)
-        line, path = self.line, self._through_arrays(self._key())
+        line = self.line
+        path = self._through_arrays(self._key())
         self._skip_blank()
         self._advance(2 if is_array else 1)
         if is_array:
             index = self.array_tables[path] = self.array_tables.get(path, -1) + 1
-            self.lines.setdefault(path, line)
             path = (*path, index)
         self.lines.setdefault(path, line)
         return path
@@ -79,6 +79,7 @@ class _Walker:
         path: KeyPath = ()
         for position, part in enumerate(key):
             path = (*path, part)
+            self.lines.setdefault(path, self.line)
             if position < len(key) - 1 and path in self.array_tables:
                 path = (*path, self.array_tables[path])
         return path

@@ -6,7 +6,7 @@ Every number of the map is a start value or a limit; what the operator changes l
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -148,7 +148,7 @@ class HvConfig(_Model):
     def _map(self) -> Self:
         problems = _map_problems(self.boards, self.channels)
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     def idef_of(self, channel: ChannelConfig) -> float:
@@ -160,29 +160,36 @@ class HvConfig(_Model):
         return tuple(channel for channel in self.channels if channel.board == board.name)
 
 
-def _twice(values: list[str]) -> list[str]:
-    return [value for value, count in Counter(values).items() if count > 1]
+def _twice(values: Sequence[object]) -> list[int]:
+    """The places of the values that stand in `values` before."""
+    return [place for place, value in enumerate(values) if value in values[:place]]
 
 
 def _map_problems(boards: tuple[BoardConfig, ...], channels: tuple[ChannelConfig, ...]) -> list[str]:
-    """Everything that is wrong between the tables, one sentence each."""
+    """Everything that is wrong between the tables, a sentence each behind the key that it is about."""
     by_name = {board.name: board for board in boards}
+    addresses = [board.address for board in boards]
     aliases = [channel.alias for channel in channels]
-    problems = [f"board name {name} is given twice" for name in _twice([board.name for board in boards])]
-    for address in _twice([str(board.address) for board in boards]):
-        names = ", ".join(board.name for board in boards if str(board.address) == address)
-        problems.append(f"board address {address} is given twice ({names})")
-    problems += [f"channel alias {alias} is given twice" for alias in _twice(aliases)]
-    problems += [f"{name} names a board and a channel" for name in sorted(set(aliases) & set(by_name))]
-    for channel in channels:
+    places = [(channel.board, channel.ch) for channel in channels]
+    problems = [
+        f"boards.{i}.name: board name {boards[i].name} is given twice" for i in _twice([board.name for board in boards])
+    ]
+    for i in _twice(addresses):
+        first = boards[addresses.index(addresses[i])].name
+        problems.append(f"boards.{i}.address: address {addresses[i]} is given twice ({first}, {boards[i].name})")
+    problems += [f"channels.{i}.alias: channel alias {aliases[i]} is given twice" for i in _twice(aliases)]
+    for i, channel in enumerate(channels):
         board = by_name.get(channel.board)
+        if channel.alias in by_name:
+            problems.append(f"channels.{i}.alias: {channel.alias} names a board and a channel")
         if board is None:
-            problems.append(f"channel {channel.alias}: no board {channel.board!r}; boards are {', '.join(by_name)}")
+            known = ", ".join(by_name)
+            problems.append(f"channels.{i}.board: no board {channel.board!r}; boards are {known}")
         elif channel.ch >= board.channels:
-            problems.append(
-                f"channel {channel.alias}: board {board.name} has channels 0..{board.channels - 1}, not {channel.ch}"
-            )
-    for place in _twice([f"{channel.board} channel {channel.ch}" for channel in channels]):
-        names = ", ".join(c.alias for c in channels if f"{c.board} channel {c.ch}" == place)
-        problems.append(f"{place} is given to more than one alias ({names})")
+            known = f"0..{board.channels - 1}"
+            problems.append(f"channels.{i}.ch: board {board.name} has channels {known}, not {channel.ch}")
+    for i in _twice(places):
+        first, (board_name, ch) = aliases[places.index(places[i])], places[i]
+        what = f"{board_name} channel {ch} is given to more than one alias"
+        problems.append(f"channels.{i}.ch: {what} ({first}, {aliases[i]})")
     return problems

@@ -207,7 +207,7 @@ def _parse(text: str, current: Any) -> Any:
 
 def _line(value: Any, control: Any, width: int, wide: bool) -> str:
     enums = getattr(control, "enums", None)
-    number = value + 0 if isinstance(value, (int, float)) else None
+    number = _number(value)
     if enums and isinstance(number, int) and 0 <= number < len(enums):
         shown = enums[number]
     elif isinstance(number, float) and getattr(control, "precision", None) is not None:
@@ -223,6 +223,10 @@ def _line(value: Any, control: Any, width: int, wide: bool) -> str:
     stamp = datetime.fromtimestamp(value.timestamp)
     alarm = SEVERITIES[value.severity] if 0 <= value.severity < len(SEVERITIES) else str(value.severity)
     return f"{value.name:{width}} {stamp:%Y-%m-%d %H:%M:%S.%f} {text} {alarm}".rstrip()
+
+
+def _number(value: Any) -> int | float | None:
+    return value if isinstance(value, (int, float)) else None
 
 
 def _array_text(value: Any) -> str:
