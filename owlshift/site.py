@@ -60,6 +60,7 @@ class _Header(_Section):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,20}$")
     title: str = ""
     state: str = ""
+    examples: tuple[str, ...] = ()
 
 
 class _Access(_Section):
@@ -116,6 +117,8 @@ class Site:
     ca: CaSection
     access_file: Path | None
     iocs: tuple[IocEntry, ...]
+    examples: tuple[str, ...] = ()
+    """Commands to try, as `owl up` prints them once the site is up."""
     services: Mapping[str, BaseModel] = field(default_factory=dict)
 
     @property
@@ -226,6 +229,7 @@ class _Checker:
             ca=head.ca,
             access_file=access_file,
             iocs=iocs,
+            examples=head.site.examples,
             services=sections,
         )
 

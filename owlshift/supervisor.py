@@ -150,6 +150,10 @@ class Supervisor:
             await asyncio.sleep(0.05)
         return True
 
+    async def wait_stopping(self) -> None:
+        """Wait until the stop begins."""
+        await self._stopping.wait()
+
     async def _keep(self, spec: ProcessSpec) -> None:
         status, log_file = self.statuses[spec.name], self._log_file(spec.name)
         backoff = FIRST_BACKOFF

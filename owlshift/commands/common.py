@@ -69,6 +69,11 @@ def command_name() -> str:
     return f"{sys.executable} -m owlshift"
 
 
+def has_display() -> bool:
+    """Whether a window can be opened from this shell."""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 def print_table(table: Table) -> None:
     """Print as wide as the terminal is; into a pipe or file, as wide as the table is, so that nothing is folded."""
     console = Console()

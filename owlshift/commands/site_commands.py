@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
+import sys
 import signal
 import time
 from pathlib import Path
@@ -18,11 +20,12 @@ from owlshift.commands.common import (
     StateOption,
     command_name,
     fail,
+    has_display,
     log_to_stderr,
     open_site,
     print_table,
 )
-from owlshift.site import Site, demo_site_path
+from owlshift.site import Site, default_state, demo_site_path
 from owlshift.supervisor import (
     AlreadyRunningError,
     ProcessState,
@@ -74,7 +77,8 @@ async def _supervise(supervisor: Supervisor, site: Site, seconds: float | None, 
     try:
         await running
     finally:
-        greeting.cancel()
+        if not greeting.done():
+            greeting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await greeting
     typer.echo("all stopped")
@@ -89,33 +93,38 @@ async def _greet(supervisor: Supervisor, site: Site, seconds: float | None, demo
             typer.echo(f"not ready yet: {', '.join(late)}; trying on", err=True)
         return
     typer.echo("\n".join(_welcome(site, seconds, demo)))
+    if demo and has_display():
+        # The screens are the operator's: closing them stops nothing, and the site's end closes them.
+        environment = {**os.environ, **site.ca_environment()}
+        argv = [sys.executable, "-m", "owlshift", "screens"]
+        screens = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            await supervisor.wait_stopping()
+        finally:
+            screens.terminate()
 
 
 def _welcome(site: Site, seconds: float | None, demo: bool) -> list[str]:
+    owl = command_name()
     lines = ["", f"{site.title} is up.", "", "For any Channel Access client on this host:"]
     lines += [f"  export {name}={value}" for name, value in site.ca_environment().items()]
+    if not demo:
+        lines += ["So that owl's other commands speak of this site:", f"  export OWLSHIFT_SITE={site.path}"]
+        if site.state != default_state(site.name):
+            lines += [f"  export OWLSHIFT_STATE={site.state}"]
     lines += ["", *site_summary(site)]
-    owl = command_name()
-    at = "" if demo else f" --site {site.path}"
-    if demo:
-        lines += [
-            "",
-            "Five commands to try, in another shell:",
-            f"  {owl} put -c DEMO:HV:Mult 0.9",
-            f"  {owl} monitor DEMO:HV:L07:VMon DEMO:HV:L07:Sts:RUp",
-            f"  {owl} pvs 'DEMO:HV:L07:*'",
-            f"  {owl} sim hv ctl load L07 10",
-            f"  {owl} archive get DEMO:HV:L07:VMon --from=-5m --to=now",
-        ]
-    lines += ["", *_screens_hint(owl, at)]
+    if site.examples:
+        lines += ["", "To try, in another shell:"]
+        lines += [f"  {owl}{example.removeprefix('owl')}" for example in site.examples]
+    lines += ["", *_screens_hint(owl)]
     ending = f"Stops by itself after {seconds:g} s; Ctrl-C stops it now." if seconds is not None else "Ctrl-C stops it."
     return [*lines, "", ending]
 
 
-def _screens_hint(owl: str, at: str) -> list[str]:
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        return [f"Screens: {owl} screens{at}"]
-    return [f"Screens: this shell has no display; pictures of them: {owl} screens shot{at} DIR"]
+def _screens_hint(owl: str) -> list[str]:
+    if has_display():
+        return [f"Screens: {owl} screens"]
+    return [f"Screens: this shell has no display; for pictures of them: {owl} screens shot DIR"]
 
 
 def status(site_file: SiteOption = None, state: StateOption = None) -> None:
