@@ -309,7 +309,7 @@ class _Checker:
             self.problem((*where, *location, *inner), message)
 
     def _inner_path(self, where: KeyPath, line: str) -> tuple[KeyPath, str]:
-        """The key that a line of a whole model's error begins with ("channels.3.board: …"), and the rest of the line."""
+        """The key that a line of a whole model's error begins with ("channels.3.board: …"), and the rest of it."""
         key, colon, message = line.partition(": ")
         path: KeyPath = tuple(int(part) if part.isdigit() else part for part in key.split("."))
         if colon and (*where, *path) in self.lines:
