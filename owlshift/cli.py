@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated
@@ -11,9 +10,8 @@ import typer
 
 from owlshift import __version__
 from owlshift.commands import ca_commands, ioc_commands, site_commands
+from owlshift.commands.common import fail
 from owlshift.kinds import COMMAND_GROUP
-
-log = logging.getLogger(__name__)
 
 
 def _version(wanted: bool) -> None:
@@ -49,8 +47,18 @@ def build_app() -> typer.Typer:
     app.add_typer(iocs, name="ioc")
     app.add_typer(simulators, name="sim")
     for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
-        app.add_typer(point.load(), name=point.name)
+        try:
+            app.add_typer(point.load(), name=point.name)
+        except ImportError as error:  # one broken application must not take the others' commands away
+            app.command(point.name, help=f"Not usable: {error}")(_unusable(point.name, error))
     return app
+
+
+def _unusable(name: str, error: ImportError):
+    def explain() -> None:
+        fail(f"{name} can't be used: {error}")
+
+    return explain
 
 
 def main() -> None:
