@@ -1,0 +1,86 @@
+"""Write the generated pages of docs/reference: `python docs/make_reference.py [--check]`.
+
+With --check nothing is written; exit code 1 says which page is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import typer
+
+from owlshift.cli import build_app
+from owlshift.kinds import ioc_kinds, load_object
+from owlshift.site import demo_site_path, load_site
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def command_line() -> str:
+    """The page of every `owl` command with its arguments and options."""
+    lines = ["# Command line", "", "Made by `docs/make_reference.py` from the commands' own help.", ""]
+    lines += ["Exit codes: 0 it worked; 1 it failed while running; 2 it was asked for wrongly (bad option, bad file).", ""]
+    for path, command in _commands(typer.main.get_command(build_app()), ("owl",)):
+        if isinstance(command, click.Group):
+            continue
+        usage = " ".join([*path, *(p.make_metavar(click.Context(command)) for p in _arguments(command))])
+        lines += [f"## `{usage}`", "", _sentence(command.help), ""]
+        options = [p for p in command.params if isinstance(p, click.Option) and p.name != "help"]
+        if options:
+            lines += ["| option | meaning |", "|---|---|"]
+            lines += [f"| `{', '.join(p.opts + p.secondary_opts)}` | {_sentence(p.help)} |" for p in options]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def process_variables() -> str:
+    """The page of every PV of the demo's IOCs, from their catalogues."""
+    from owlshift.ioc import catalogue_markdown
+
+    site = load_site(demo_site_path())
+    kinds = ioc_kinds()
+    parts = ["# PVs of the demo", "", "Made by `docs/make_reference.py` from what the IOCs declare.", ""]
+    for entry in site.iocs:
+        ioc = load_object(kinds[entry.kind].build)(entry, lambda: "tcp://127.0.0.1:1")
+        parts += [f"## {entry.prefix}", "", catalogue_markdown(ioc.catalogue()), ""]
+    return "\n".join(parts)
+
+
+def _arguments(command: click.Command) -> list[click.Parameter]:
+    return [p for p in command.params if isinstance(p, click.Argument)]
+
+
+def _commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            if (inner := command.get_command(click.Context(command), name)) is not None and not inner.hidden:
+                yield from _commands(inner, (*path, name))
+
+
+def _sentence(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+PAGES = {"cli.md": command_line, "pvs.md": process_variables}
+
+
+def main() -> int:
+    """Write or check the pages; the exit code."""
+    check, stale = "--check" in sys.argv[1:], []
+    for name, make in PAGES.items():
+        text, path = make().rstrip() + "\n", REFERENCE / name
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text)
+    if stale:
+        print(("out of date: " if check else "written: ") + ", ".join(stale))
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
