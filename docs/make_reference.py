@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import typer
 
 from owlshift.cli import build_app
@@ -22,13 +22,14 @@ REFERENCE = Path(__file__).parent / "reference"
 def command_line() -> str:
     """The page of every `owl` command with its arguments and options."""
     lines = ["# Command line", "", "Made by `docs/make_reference.py` from the commands' own help.", ""]
-    lines += ["Exit codes: 0 it worked; 1 it failed while running; 2 it was asked for wrongly (bad option, bad file).", ""]
+    lines += [
+        "Exit codes: 0 it worked; 1 it failed while running; 2 it was asked for wrongly (bad option, bad file).",
+        "",
+    ]
     for path, command in _commands(typer.main.get_command(build_app()), ("owl",)):
-        if isinstance(command, click.Group):
-            continue
-        usage = " ".join([*path, *(p.make_metavar(click.Context(command)) for p in _arguments(command))])
-        lines += [f"## `{usage}`", "", _sentence(command.help), ""]
-        options = [p for p in command.params if isinstance(p, click.Option) and p.name != "help"]
+        arguments = [p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument"]
+        lines += [f"## `{' '.join([*path, *arguments])}`", "", _sentence(command.help), ""]
+        options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
         if options:
             lines += ["| option | meaning |", "|---|---|"]
             lines += [f"| `{', '.join(p.opts + p.secondary_opts)}` | {_sentence(p.help)} |" for p in options]
@@ -49,16 +50,15 @@ def process_variables() -> str:
     return "\n".join(parts)
 
 
-def _arguments(command: click.Command) -> list[click.Parameter]:
-    return [p for p in command.params if isinstance(p, click.Argument)]
-
-
-def _commands(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, command
-    if isinstance(command, click.Group):
-        for name in command.list_commands(click.Context(command)):
-            if (inner := command.get_command(click.Context(command), name)) is not None and not inner.hidden:
-                yield from _commands(inner, (*path, name))
+def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that is no group, with the words that call it."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield path, command
+        return
+    for name in sorted(inner):
+        if not inner[name].hidden:
+            yield from _commands(inner[name], (*path, name))
 
 
 def _sentence(text: str | None) -> str:
