@@ -1,0 +1,209 @@
+"""A closed log becomes segments: one per kind of sample in it, sorted, without what the order rule drops."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from archiver.store.files import Layout
+from archiver.store.manifest import Segment, grow
+from archiver.store.order import order
+from archiver.store.pieces import decode_strings
+from archiver.store.records import Columns, Damage, Kind, parse_columns, parse_json, scan
+from archiver.store.samples import Dbr
+from archiver.store.segment import EVENTS_KIND, KINDS, Table, arrow_type, kind_of, type_of, write_segment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class LogContent:
+    """What a log holds: columns in the order they came, events, the last counters, and what was damaged."""
+
+    samples: list[Columns] = field(default_factory=list)
+    events: list[Columns] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    alive_ns: int = 0
+    """When the engine last wrote counters into this log (ns), 0 when it never did."""
+    damage: list[Damage] = field(default_factory=list)
+
+
+def read_log(path: Path, number: int) -> LogContent:
+    """Parse a log. Its columns are views of the mapped file, which must not be cut while they are in use."""
+    content = LogContent()
+    if path.stat().st_size == 0:
+        return content
+    with open(path, "rb") as file:
+        data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    for piece in scan(data, number):
+        if isinstance(piece, Damage):
+            content.damage.append(piece)
+            continue
+        try:
+            if piece.kind is Kind.SAMPLES:
+                content.samples.append(parse_columns(piece.payload))
+            elif piece.kind is Kind.EVENTS:
+                content.events.append(parse_columns(piece.payload))
+            elif piece.kind is Kind.COUNTERS:
+                counters = parse_json(piece.payload)
+                content.alive_ns = int(counters.pop("time_ns"))
+                content.counters = {str(k): int(v) for k, v in counters.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            content.damage.append(Damage(piece.start, piece.end))
+    return content
+
+
+def set_aside(layout: Layout, path: Path, damage: list[Damage]) -> int:
+    """Copy damaged pieces of a log to the quarantine, each under its log and offset; returns how many bytes."""
+    total = 0
+    with open(path, "rb") as file:
+        for piece in damage:
+            data = os.pread(file.fileno(), piece.end - piece.start, piece.start)
+            (layout.quarantine / f"{path.stem}-{piece.start}.bin").write_bytes(data)
+            total += len(data)
+    return total
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The outcome of a conversion: new segments, the channels table with them, and what was stored and dropped."""
+
+    segments: list[Segment]
+    channels: np.ndarray
+    stored: int
+    duplicate: int
+    out_of_order: int
+
+
+def convert(layout: Layout, number: int, content: LogContent, names: dict[int, str], channels: np.ndarray) -> Converted:
+    """Write the segments of log `number`. Nothing refers to them yet: the caller puts them into a manifest.
+
+    `channels` is not changed. OSError when the disk is full and the like; then nothing is left behind that matters.
+    """
+    highest = max((int(c.pv.max()) for c in [*content.samples, *content.events] if len(c)), default=0)
+    channels = grow(channels, highest + 1).copy()
+    segments: list[Segment] = []
+    stored = duplicate = out_of_order = 0
+    if content.samples:
+        pv = np.concatenate([c.pv for c in content.samples])
+        time_ns = np.concatenate([c.time_ns for c in content.samples])
+        ids, key = _by_name(pv, names)
+        sorting = order(key, time_ns, channels["newest"][ids])
+        stored, duplicate, out_of_order = len(sorting.rows), sorting.duplicate, sorting.out_of_order
+        for kind, columns, rows in _split(content.samples, sorting.rows):
+            segments.append(_write(layout, number, kind, columns, rows, names, channels))
+    if content.events:
+        pv = np.concatenate([c.pv for c in content.events])
+        time_ns = np.concatenate([c.time_ns for c in content.events])
+        _, key = _by_name(pv, names)
+        rows = np.lexsort((time_ns, key))
+        segments.append(_write(layout, number, EVENTS_KIND, content.events, rows, names, channels))
+    return Converted(segments, channels, stored, duplicate, out_of_order)
+
+
+def _by_name(pv: np.ndarray, names: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids in `pv`, sorted by PV name, and for each element of `pv` its place among them (u4)."""
+    present = np.zeros(int(pv.max()) + 1, bool)
+    present[pv] = True
+    ids = np.flatnonzero(present)
+    ids = ids[np.argsort(np.array([pv_name(names, int(i)) for i in ids], object), kind="stable")]
+    rank = np.zeros(len(present), np.uint32)
+    rank[ids] = np.arange(len(ids), dtype=np.uint32)
+    return ids, rank[pv]
+
+
+def pv_name(names: dict[int, str], pv: int) -> str:
+    """The name of a PV by id; the engine's own events and ids that a damaged registry lost have one too."""
+    return names.get(pv) or ("(engine)" if pv == 0 else f"(lost {pv})")
+
+
+def _split(samples: list[Columns], rows: np.ndarray) -> list[tuple[str, list[Columns], np.ndarray]]:
+    """Kinds of the sorted `rows` of all samples: for each its columns, and its rows as indexes into those."""
+    kinds = [kind_of(c.dbr, c.array) for c in samples]
+    present = sorted(set(kinds))
+    if len(present) == 1:
+        return [(present[0], samples, rows)] if len(rows) else []
+    lengths = [len(c) for c in samples]
+    kind_of_row = np.repeat([present.index(k) for k in kinds], lengths).astype(np.uint8)
+    result = []
+    for code, kind in enumerate(present):
+        mine = kind_of_row == code
+        place = np.cumsum(mine) - 1
+        chosen = rows[mine[rows]]
+        if len(chosen):
+            result.append((kind, [c for c, k in zip(samples, kinds, strict=True) if k == kind], place[chosen]))
+    return result
+
+
+def _write(
+    layout: Layout,
+    number: int,
+    kind: str,
+    columns: list[Columns],
+    rows: np.ndarray,
+    names: dict[int, str],
+    channels: np.ndarray,
+) -> Segment:
+    pv = np.concatenate([c.pv for c in columns])[rows]
+    time_ns = np.concatenate([c.time_ns for c in columns])[rows]
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(pv)) + 1))
+    ids = pv[starts]
+    table = Table(
+        kind=kind,
+        pv=ids,
+        names=[pv_name(names, int(i)) for i in ids],
+        rows=np.diff(np.append(starts, len(pv))),
+        time_ns=time_ns,
+        severity=np.concatenate([c.severity for c in columns])[rows],
+        status=np.concatenate([c.status for c in columns])[rows],
+        values=_arrow_values(kind, columns, rows),
+    )
+    return finish(layout, f"{kind}/{number:010d}-{number:010d}.parquet", table, (number, number), channels)
+
+
+def finish(layout: Layout, name: str, table: Table, logs: tuple[int, int], channels: np.ndarray | None) -> Segment:
+    """Write a table as the segment `name`; note in `channels` what it adds."""
+    path = layout.segments / name
+    index = write_segment(path, table)
+    if channels is not None:
+        ids = index["pv"]
+        if table.kind != EVENTS_KIND:
+            fresh = channels["samples"][ids] == 0
+            channels["oldest"][ids[fresh]] = index["oldest"][fresh]
+            channels["oldest"][ids] = np.minimum(channels["oldest"][ids], index["oldest"])
+            channels["newest"][ids] = np.maximum(channels["newest"][ids], index["newest"])
+            channels["samples"][ids] += index["rows"]
+        channels["kinds"][ids] |= np.uint32(1 << KINDS.index(table.kind))
+    return Segment(
+        name=name,
+        kind=table.kind,
+        first_log=logs[0],
+        last_log=logs[1],
+        rows=len(table.time_ns),
+        bytes=path.stat().st_size,
+        oldest=int(index["oldest"].min()),
+        newest=int(index["newest"].max()),
+    )
+
+
+def _arrow_values(kind: str, columns: list[Columns], rows: np.ndarray) -> Any:
+    dbr, array = type_of(kind)
+    if not array:
+        values = np.concatenate([c.values for c in columns])[rows]
+        return pa.array(decode_strings(values), pa.string()) if dbr is Dbr.STRING else pa.array(values)
+    flat = np.concatenate([c.values.reshape(-1) for c in columns])
+    counts = np.repeat([c.values.shape[1] for c in columns], [len(c) for c in columns])
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    if offsets[-1] >= 1 << 31:
+        raise ValueError("too many array elements in one log")
+    items = pa.array(decode_strings(flat), pa.string()) if dbr is Dbr.STRING else pa.array(flat)
+    return (
+        pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), items).take(pa.array(rows)).cast(arrow_type(kind))
+    )

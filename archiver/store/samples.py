@@ -1,0 +1,83 @@
+"""What the store keeps: samples in columns, and what is known of a PV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+
+class Dbr(IntEnum):
+    """Native Channel Access types, with their codes on the wire."""
+
+    STRING = 0
+    SHORT = 1
+    FLOAT = 2
+    ENUM = 3
+    CHAR = 4
+    LONG = 5
+    DOUBLE = 6
+
+
+STRING_SIZE = 40
+"""Bytes of a Channel Access string, its NUL included."""
+
+VALUE_DTYPES: dict[Dbr, np.dtype] = {
+    Dbr.STRING: np.dtype("S40"),
+    Dbr.SHORT: np.dtype("<i2"),
+    Dbr.FLOAT: np.dtype("<f4"),
+    Dbr.ENUM: np.dtype("<u2"),
+    Dbr.CHAR: np.dtype("u1"),
+    Dbr.LONG: np.dtype("<i4"),
+    Dbr.DOUBLE: np.dtype("<f8"),
+}
+"""How one element is kept in the log, little-endian."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one PV, in one type, with strictly increasing times.
+
+    `time_ns`: i8[n], nanoseconds since 1970 UTC. `severity`: u1[n]. `status`: u2[n].
+    `values`: scalars (`array` false): (n,) of the type's dtype, strings as an object array of `str`.
+    Arrays: (n, count) when all are equally long, else a 1-D object array of 1-D arrays.
+    """
+
+    dbr: Dbr
+    array: bool
+    time_ns: np.ndarray
+    severity: np.ndarray
+    status: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    @property
+    def count(self) -> int:
+        """Elements per sample; -1 when it varies."""
+        if not self.array:
+            return 1
+        return int(self.values.shape[1]) if self.values.ndim == 2 else -1
+
+    def __getitem__(self, rows: slice) -> Samples:
+        return Samples(
+            self.dbr, self.array, self.time_ns[rows], self.severity[rows], self.status[rows], self.values[rows]
+        )
+
+
+@dataclass(frozen=True)
+class PvInfo:
+    """What is known of one archived PV.
+
+    `count`: elements of the PV (its NELM). `first_ns`, `last_ns`: its oldest and newest sample, None when there is none.
+    `metadata`: newest known, as strings: EGU PREC LOPR HOPR LOW HIGH LOLO HIHI DRVL DRVH ENUM_0… EAA_COUNT NELM DESC.
+    """
+
+    name: str
+    dbr: Dbr | None
+    count: int
+    first_ns: int | None
+    last_ns: int | None
+    metadata: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,235 @@
+"""Writing an archive: the log, its turn into segments, recovery after a crash, and the count of it all.
+
+One process at a time writes a folder (`StoreError` for a second one). Its threads: `append…`, `sync` and `roll` are for
+one thread, `convert_next` for one other, `add_pvs` and `describe` for one.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from archiver.store.convert import convert, read_log, set_aside
+from archiver.store.files import FolderLock, Layout, StoreError, reason, replace_file, sync_folder
+from archiver.store.log import LogWriter
+from archiver.store.manifest import Manifest, load_channels, load_manifest, save_manifest
+from archiver.store.records import Columns, Kind
+from archiver.store.registry import RegistryWriter
+from archiver.store.samples import Dbr
+
+log = logging.getLogger(__name__)
+
+
+class StoreWriter:
+    """The writing side of the archive in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.layout = Layout(Path(folder))
+        self._folder_lock = FolderLock(self.layout.lock)
+        self.registry = RegistryWriter(self.layout.registry)
+        self.manifest = Manifest()
+        self._channels = np.zeros(0)
+        self._log: LogWriter | None = None
+        self._next_log = 1
+        self._closed: list[int] = []
+        self._closed_lock = threading.Lock()
+        self._drops_logged: dict[str, int] = {}
+        self._drops_before: dict[str, int] = {}
+
+    # opening and closing
+
+    def open(self) -> None:
+        """Take the folder, and set right what a crash left. StoreError when it can't be written or another has it.
+
+        Logs that are not in segments yet wait for `convert_next`; the first `append` begins a new log.
+        """
+        self.layout.make()
+        self._folder_lock.acquire()
+        try:
+            self._recover()
+        except OSError as error:
+            self._folder_lock.release()
+            raise StoreError(f"the archive folder {self.layout.folder} can't be used: {reason(error)}") from error
+        except BaseException:
+            self._folder_lock.release()
+            raise
+
+    def _recover(self) -> None:
+        layout = self.layout
+        torn = self.registry.open()
+        if torn:
+            (layout.quarantine / f"registry-{time.time_ns()}.bin").write_bytes(torn)
+            log.warning("registry: %d damaged bytes are set aside in %s", len(torn), layout.quarantine)
+        self.manifest = load_manifest(layout.manifest)
+        self._channels = load_channels(layout.folder, self.manifest)
+        self.registry.reserve(len(self._channels))
+        known = {segment.name for segment in self.manifest.segments}
+        for path in layout.segments.glob("*/*"):
+            name = f"{path.parent.name}/{path.name.split('.')[0]}.parquet"
+            if path.suffix == ".part" or name not in known:
+                # written by a conversion that never came into a manifest: its log is still there
+                path.unlink()
+        for path in layout.folder.glob("channels-*.npy"):
+            if path.name != self.manifest.channels:
+                path.unlink()
+        for path in [*layout.folder.glob("*.part")]:
+            path.unlink()
+        for number, path in layout.logs():
+            if number < self.manifest.first_log:
+                path.unlink()
+            else:
+                self._closed.append(number)
+        self._next_log = max([self.manifest.first_log, *(n + 1 for n in self._closed)])
+
+    def close(self) -> None:
+        """Make everything durable and give the folder back."""
+        try:
+            if self._log is not None:
+                self._log.sync()
+        finally:
+            if self._log is not None:
+                self._log.close()
+                self._log = None
+            self.registry.close()
+            self._folder_lock.release()
+
+    # PVs
+
+    def add_pvs(self, names: Iterable[str]) -> dict[str, int]:
+        """Ids of PVs, new ones for new names (durable before this returns); OSError when that can't be written."""
+        names = list(names)
+        self.registry.add(names)
+        return {name: self.registry.ids[name] for name in names}
+
+    def describe(self, metadata: Mapping[int, Mapping[str, str]]) -> None:
+        """Keep metadata of PVs by id, as of now."""
+        self.registry.describe(metadata, time.time_ns())
+
+    # the log
+
+    @property
+    def log_size(self) -> int:
+        """Bytes in the present log."""
+        return self._log.size if self._log else 0
+
+    @property
+    def log_age(self) -> float:
+        """Seconds since the present log was begun."""
+        return time.monotonic() - self._log.created if self._log else 0.0
+
+    def _writer(self) -> LogWriter:
+        if self._log is None:
+            number = self._next_log
+            self._log = LogWriter(self.layout.log(number), number)
+            self._next_log = number + 1
+            self._drops_before = self._drops_logged
+        return self._log
+
+    def append(self, columns: Columns) -> None:
+        """Log samples; durable after the next `sync`. OSError when they can't be written, and then none of them is."""
+        self._writer().append_columns(columns)
+
+    def append_events(self, pv: np.ndarray, time_ns: np.ndarray, code: np.ndarray) -> None:
+        """Log connection events: u4, i8 and u1 arrays of equal length."""
+        zero = np.zeros(len(pv), np.uint8)
+        self._writer().append_columns(Columns(Dbr.CHAR, False, pv, time_ns, zero, zero, code), Kind.EVENTS)
+
+    def append_drops(self, drops: Mapping[str, int]) -> None:
+        """Log how many samples were dropped instead of logged, by reason, since the folder was opened.
+
+        The log gets what is new since the log before it, and how many samples it should hold: what recovery then
+        doesn't find was damaged.
+        """
+        writer = self._writer()
+        counters = {f"dropped.{key}": n - self._drops_before.get(key, 0) for key, n in drops.items()}
+        writer.append_json(Kind.COUNTERS, {**counters, "logged": writer.samples, "time_ns": time.time_ns()})
+        self._drops_logged = dict(drops)
+
+    def sync(self) -> None:
+        """Make what was logged durable."""
+        if self._log is not None:
+            self._log.sync()
+
+    def roll(self) -> None:
+        """End the present log, durably; `convert_next` may take it."""
+        writer = self._log
+        if writer is None:
+            return
+        writer.sync()
+        writer.close()
+        self._log = None
+        with self._closed_lock:
+            self._closed.append(writer.number)
+
+    # segments
+
+    def pending_logs(self) -> int:
+        """How many ended logs wait to become segments."""
+        with self._closed_lock:
+            return len(self._closed)
+
+    def convert_next(self) -> bool:
+        """Turn the oldest ended log into segments; False when there is none. OSError: the log stays, try again later.
+
+        The log is deleted only after its segments are durable and in the manifest.
+        """
+        with self._closed_lock:
+            if not self._closed:
+                return False
+            number = self._closed[0]
+        layout, manifest = self.layout, self.manifest
+        path = layout.log(number)
+        content = read_log(path, number)
+        quarantined = 0
+        if content.damage:
+            quarantined = set_aside(layout, path, content.damage)
+            log.warning("log %d: %d damaged bytes are set aside in %s", number, quarantined, layout.quarantine)
+        done = convert(layout, number, content, self.registry.names, self._channels)
+        found = sum(len(c) for c in content.samples)
+        logged = max(content.counters.pop("logged", 0), found)
+        totals = Counter(manifest.totals)
+        totals.update(content.counters)
+        totals.update(
+            {
+                "received": logged + sum(content.counters.values()),
+                "stored": done.stored,
+                "dropped.duplicate": done.duplicate,
+                "dropped.out_of_order": done.out_of_order,
+                "dropped.damaged": logged - found,
+                "damaged_bytes": quarantined,
+                "events": sum(len(c) for c in content.events),
+            }
+        )
+        self._commit(
+            manifest.next(first_log=number + 1, segments=manifest.segments + tuple(done.segments), totals=dict(totals)),
+            done.channels,
+        )
+        del content
+        path.unlink(missing_ok=True)
+        with self._closed_lock:
+            self._closed.pop(0)
+        return True
+
+    def _commit(self, manifest: Manifest, channels: np.ndarray) -> None:
+        """Replace the manifest and its channels table."""
+        name = f"channels-{manifest.generation}.npy"
+        buffer = io.BytesIO()
+        np.save(buffer, channels, allow_pickle=False)
+        for kind in {segment.kind for segment in manifest.segments}:
+            sync_folder(self.layout.segments / kind)
+        sync_folder(self.layout.segments)
+        replace_file(self.layout.folder / name, buffer.getvalue())
+        manifest = replace(manifest, channels=name)
+        save_manifest(self.layout.manifest, manifest)
+        old = self.manifest.channels
+        self.manifest, self._channels = manifest, channels
+        if old is not None and old != name:
+            (self.layout.folder / old).unlink(missing_ok=True)
