@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
 
-
-class Dbr(IntEnum):
-    """Native Channel Access types, with their codes on the wire."""
-
-    STRING = 0
-    SHORT = 1
-    FLOAT = 2
-    ENUM = 3
-    CHAR = 4
-    LONG = 5
-    DOUBLE = 6
-
+from owlshift.ca.protocol import Dbr
 
 STRING_SIZE = 40
 """Bytes of a Channel Access string, its NUL included."""
