@@ -1,4 +1,4 @@
-"""The archive's folder: where everything lies, how a file is replaced at once, and the lock that keeps two engines apart.
+"""The archive's folder: where everything lies, how a file is replaced, and the lock that keeps two engines apart.
 
 lock              flock of the engine; its content is the engine's process id
 registry.log      ids and metadata of PVs, append-only

@@ -16,7 +16,7 @@ FORMAT = "owlshift-archive"
 VERSION = 1
 
 CHANNELS = np.dtype([("oldest", "<i8"), ("newest", "<i8"), ("samples", "<u8"), ("kinds", "<u4")])
-"""What the segments hold of each PV, by id: times (ns; NEVER for none), number of samples, bits of the segment kinds."""
+"""What the segments hold of each PV, by id: times (ns; NEVER for none), samples, bits of the segment kinds."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ NEVER = np.iinfo(np.int64).min
 
 @dataclass(frozen=True)
 class Order:
-    """`rows`: indexes of the kept samples, sorted by PV (in the order asked for) and time; what was dropped, and why."""
+    """`rows`: indexes of the kept samples, sorted by PV (in the order asked for) and time; how many were dropped."""
 
     rows: np.ndarray
     duplicate: int

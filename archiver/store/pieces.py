@@ -100,7 +100,7 @@ def native_values(dbr: Dbr, values: np.ndarray) -> np.ndarray:
 
 
 def decode_strings(values: np.ndarray) -> np.ndarray:
-    """`str` objects for CA strings (S40, any shape): up to the first NUL, UTF-8 or else Latin-1. Equal ones are shared."""
+    """`str` objects for CA strings (S40, any shape): up to the first NUL, UTF-8 or else Latin-1."""
     unique, inverse = np.unique(values, return_inverse=True)
     texts = np.empty(len(unique), object)
     for i, raw in enumerate(unique):

@@ -37,7 +37,7 @@ EVENT_NAMES = {0: "disconnected", 1: "connected", 2: "engine stopped", 3: "engin
 """Codes of connection events."""
 
 
-class _Changed(Exception):
+class _ChangedError(Exception):
     """Files went away while they were looked for: the engine has moved on, so look again."""
 
 
@@ -174,7 +174,7 @@ class StoreReader:
                     done = int(piece.time_ns[-1])
                     yield piece
                 break
-            except (FileNotFoundError, _Changed):
+            except (FileNotFoundError, _ChangedError):
                 # compaction has replaced a file: go on from the last sample given, in what is there now
                 attempts += 1
                 if attempts > ATTEMPTS:
@@ -184,7 +184,7 @@ class StoreReader:
             yield held
 
     def _pieces(self, pv: int, from_ns: int, to_ns: int) -> Iterator[Samples]:
-        """Pieces that hold all samples after `from_ns` up to `to_ns`, and at least the newest at or before `from_ns`."""
+        """Pieces with all samples after `from_ns` up to `to_ns`, and at least the newest at or before `from_ns`."""
         with self._lock:
             tail = self._tail(pv, Kind.SAMPLES)
             entries: list[_Entry] = []
@@ -266,7 +266,7 @@ class StoreReader:
             try:
                 events = sorted({*self._events(pv), *self._events(ENGINE_PV)})
                 break
-            except (FileNotFoundError, _Changed):
+            except (FileNotFoundError, _ChangedError):
                 self._forget()
         else:
             raise StoreError(f"the archive {self._layout.folder} changes faster than it can be read")
@@ -320,7 +320,7 @@ class StoreReader:
                 self._load_manifest()
                 self._registry.refresh()
                 self._load_views()
-            except (FileNotFoundError, _Changed):
+            except (FileNotFoundError, _ChangedError):
                 self._forget()
                 continue
             return
@@ -355,7 +355,7 @@ class StoreReader:
                 self._views[number] = LogView(path, number)
         if self._stat_manifest() != self._signature:
             # a log may have gone between the manifest and the list of logs
-            raise _Changed
+            raise _ChangedError
         self._views = dict(sorted(self._views.items()))
         for view in self._views.values():
             view.refresh()

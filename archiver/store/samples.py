@@ -59,7 +59,7 @@ class Samples:
 class PvInfo:
     """What is known of one archived PV.
 
-    `count`: elements of the PV (its NELM). `first_ns`, `last_ns`: its oldest and newest sample, None when there is none.
+    `count`: elements of the PV (its NELM). `first_ns`, `last_ns`: its oldest and newest sample, None if it has none.
     `metadata`: newest known, as strings: EGU PREC LOPR HOPR LOW HIGH LOLO HIHI DRVL DRVH ENUM_0… EAA_COUNT NELM DESC.
     """
 

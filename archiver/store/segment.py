@@ -190,7 +190,7 @@ def to_numpy(values: pa.Array, dbr: Dbr, array: bool) -> np.ndarray:
 
 
 def stack(flat: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """(n, count) where all are equally long, else an object array of n arrays; row i is flat[offsets[i]:offsets[i+1]]."""
+    """Rows flat[offsets[i]:offsets[i+1]]: (n, count) where all are equally long, else an object array of n arrays."""
     lengths = np.diff(offsets)
     n = len(lengths)
     if n and (lengths == lengths[0]).all():
