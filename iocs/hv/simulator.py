@@ -25,7 +25,7 @@ log = logging.getLogger("hv.simulator")
 
 TICK = 0.02
 """Seconds between steps of the model when nobody asks."""
-FRESH = 0.002
+FRESH = 0.01
 """Seconds: a question is answered from a model at most this old."""
 KEEP = 1024
 """Bytes of an unfinished line that are kept."""

@@ -17,7 +17,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from iocs.hv.model import Board, Channel, Status
+from iocs.hv.model import Board
+from iocs.hv.model_channel import Channel, Status
 from iocs.hv.simulator import Cable, Simulator
 from iocs.hv.simulator_faults import Distortion, Rule
 
@@ -214,7 +215,7 @@ class Control:
     def do_seed(self, seed: Any) -> None:
         """Start the random numbers of the model and of the faults again."""
         value = int(_number("seed", seed, -(2**53), 2**53))
-        self._simulator.line.noise.random.seed(value)
+        self._simulator.line.seed(value)
         self._simulator.faults.random.seed(value)
 
     def do_speed(self, factor: Any) -> None:

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from iocs.hv import model
-from iocs.hv.model import Board, Channel, Line
+from iocs.hv import model_channel as limits
+from iocs.hv.model import Board, Line
+from iocs.hv.model_channel import Channel
 
 MAX_LINE = 128
 """Bytes of a request without its CR LF; a longer one is CMD:ERR."""
@@ -110,16 +111,16 @@ def _plain(attribute: str) -> Callable[[Channel, float], None]:
 
 
 _SETTINGS = (
-    _Setting("VSET", _VOLTS, 0, model.V_MAX, lambda c: c.vset, Channel.set_vset, "VMIN", "VMAX", "VDEC"),
-    _Setting("ISET", _AMPS, 0, model.I_MAX, lambda c: c.iset, Channel.set_iset, "IMIN", "IMAX", "ISDEC"),
-    _Setting("MAXV", _WHOLE_VOLTS, 0, model.MAXV_MAX, lambda c: c.maxv, Channel.set_maxv, "MVMIN", "MVMAX", "MVDEC"),
+    _Setting("VSET", _VOLTS, 0, limits.V_MAX, lambda c: c.vset, Channel.set_vset, "VMIN", "VMAX", "VDEC"),
+    _Setting("ISET", _AMPS, 0, limits.I_MAX, lambda c: c.iset, Channel.set_iset, "IMIN", "IMAX", "ISDEC"),
+    _Setting("MAXV", _WHOLE_VOLTS, 0, limits.MAXV_MAX, lambda c: c.maxv, Channel.set_maxv, "MVMIN", "MVMAX", "MVDEC"),
     _Setting(
-        "RUP", _RATE, model.RAMP_MIN, model.RAMP_MAX, lambda c: c.rup, _plain("rup"), "RUPMIN", "RUPMAX", "RUPDEC"
+        "RUP", _RATE, limits.RAMP_MIN, limits.RAMP_MAX, lambda c: c.rup, _plain("rup"), "RUPMIN", "RUPMAX", "RUPDEC"
     ),
     _Setting(
-        "RDW", _RATE, model.RAMP_MIN, model.RAMP_MAX, lambda c: c.rdw, _plain("rdw"), "RDWMIN", "RDWMAX", "RDWDEC"
+        "RDW", _RATE, limits.RAMP_MIN, limits.RAMP_MAX, lambda c: c.rdw, _plain("rdw"), "RDWMIN", "RDWMAX", "RDWDEC"
     ),
-    _Setting("TRIP", _SECONDS, 0, model.TRIP_MAX, lambda c: c.trip, Channel.set_trip, "TRIPMIN", "TRIPMAX", "TRIPDEC"),
+    _Setting("TRIP", _SECONDS, 0, limits.TRIP_MAX, lambda c: c.trip, Channel.set_trip, "TRIPMIN", "TRIPMAX", "TRIPDEC"),
 )
 
 
