@@ -1,0 +1,170 @@
+"""Puts: from the bytes of a WRITE to the PV's `auth_write`, one at a time per PV and in the order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import caproto
+import numpy as np
+from caproto import ChannelData, ChannelType, backend
+
+from . import dbr
+from .values import ITEM_SIZE, STRING, labels_of
+from .wire import Eca, Message
+
+if TYPE_CHECKING:
+    from .circuit import Channel, Circuit
+    from .server import CaServer
+
+MAX_WAITING = 64
+"""Puts of one circuit that may wait for one PV."""
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""Bytes of the puts that may wait for one PV, a first one not counted."""
+
+_EXPECTED = (caproto.CaprotoError, ValueError, OSError, asyncio.TimeoutError)
+
+
+class Refused(Exception):
+    """A put that never reaches the PV; `status` goes to the client."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Put:
+    """One WRITE or WRITE_NOTIFY that was accepted and waits for its turn."""
+
+    __slots__ = ("channel", "circuit", "data", "data_type", "message", "metadata", "notify", "size")
+
+    def __init__(self, circuit: Circuit, channel: Channel, message: Message, notify: bool) -> None:
+        self.circuit = circuit
+        self.channel = channel
+        self.message = message._replace(payload=b"")
+        self.notify = notify
+        self.size = len(message.payload)
+        self.data, self.data_type, self.metadata = decode(message, channel.pv)
+
+
+def decode(message: Message, pv: ChannelData) -> tuple[Any, ChannelType, Any]:
+    """The value of a put in the form that caproto's `auth_write` takes: data, data type, metadata.
+
+    Refused: a type that cannot be written, more elements than the PV has, none at all for a scalar, or fewer bytes than
+    announced.
+    """
+    data_type, count, payload = message.data_type, message.count, message.payload
+    if data_type in (dbr.PUT_ACKT, dbr.PUT_ACKS):
+        if len(payload) < 2 or count != 1:
+            raise Refused(Eca.BADCOUNT, "an acknowledgement is one number")
+        return None, ChannelType(data_type), caproto.DBR_TYPES[data_type].from_buffer(bytearray(payload[:2]))
+    if data_type > 6:
+        raise Refused(Eca.BADTYPE, f"DBR type {data_type} cannot be written")
+    limit = getattr(pv, "long_string_max_length", pv.max_length) if data_type == 4 else pv.max_length
+    if count > max(pv.max_length, limit):
+        raise Refused(Eca.BADCOUNT, f"{count} elements into {pv.max_length}")
+    if count == 0 and pv.max_length == 1:
+        raise Refused(Eca.BADCOUNT, "no element for a scalar")
+    size = ITEM_SIZE[data_type]
+    if data_type == STRING:
+        # libca sends a single string as short as it is
+        if count and len(payload) <= (count - 1) * size:
+            raise Refused(Eca.BADCOUNT, f"{len(payload)} bytes for {count} strings")
+        data = backend.epics_to_python(payload[: count * size], ChannelType.STRING, count)
+        return (*_enum_number(pv, data), None)
+    if len(payload) < count * size:
+        raise Refused(Eca.BADCOUNT, f"{len(payload)} bytes for {count} elements of {size}")
+    return backend.epics_to_python(payload[: count * size], ChannelType(data_type), count), ChannelType(data_type), None
+
+
+def _enum_number(pv: ChannelData, data: Any) -> tuple[Any, ChannelType]:
+    """Text for an enum that is no label but a number is that state, as in EPICS base."""
+    if pv.data_type == ChannelType.ENUM and len(data) == 1:
+        labels = labels_of(pv)
+        text = data[0].decode(pv.string_encoding or "latin-1", "replace")
+        if text not in labels and text.isdecimal() and len(text) < 4 and int(text) < len(labels):
+            return np.array([int(text)], ">u2"), ChannelType.ENUM
+    return data, ChannelType.STRING
+
+
+class PutQueue:
+    """The puts that wait for one PV. At most one runs; the next starts when it has ended, whoever sent it."""
+
+    __slots__ = ("_bytes", "_running", "_server", "_task", "_waiting")
+
+    def __init__(self, server: CaServer) -> None:
+        self._server = server
+        self._waiting: deque[Put] = deque()
+        self._bytes = 0
+        self._running: Put | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def submit(self, put: Put) -> None:
+        """Add a put. When too many wait already, a plain WRITE takes the place of the same client's last one.
+
+        Refused (PUTCBINPROG) when that cannot be.
+        """
+        waiting = self._waiting
+        mine = [p for p in waiting if p.circuit is put.circuit] if waiting else []
+        if len(mine) >= MAX_WAITING or (waiting and self._bytes + put.size > MAX_WAITING_BYTES):
+            if put.notify or not mine or mine[-1].notify:
+                raise Refused(Eca.PUTCBINPROG, f"{len(waiting)} puts are waiting for this PV")
+            index = max(i for i, p in enumerate(waiting) if p is mine[-1])
+            self._bytes += put.size - waiting[index].size
+            waiting[index] = put
+            return
+        waiting.append(put)
+        self._bytes += put.size
+        if self._task is None:
+            self._task = self._server.spawn(self._work())
+
+    def busy_for(self, circuit: Circuit) -> asyncio.Task[None] | None:
+        """The task that works on a put of this circuit, or will; None when it has none here."""
+        if self._task is None:
+            return None
+        if (self._running is not None and self._running.circuit is circuit) or any(
+            p.circuit is circuit for p in self._waiting
+        ):
+            return self._task
+        return None
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                self._running = put = self._waiting.popleft()
+                self._bytes -= put.size
+                status, text = await self._write(put)
+                put.circuit.put_done(put, status, text)
+        finally:
+            self._running = self._task = None
+
+    async def _write(self, put: Put) -> tuple[int, str]:
+        circuit, channel = put.circuit, put.channel
+        try:
+            await channel.pv.auth_write(
+                circuit.host,
+                circuit.user,
+                put.data,
+                put.data_type,
+                put.metadata,
+                user_address=circuit.peer,
+            )
+        except caproto.Forbidden as error:
+            return Eca.NOWTACCESS, str(error)
+        except Exception as error:
+            expected = getattr(error, "quiet", False) or isinstance(error, _EXPECTED)
+            text = str(error) or type(error).__name__
+            self._server.limited(
+                logging.INFO if expected else logging.ERROR,
+                f"put {channel.name}",
+                "put to %s by %s@%s refused: %s",
+                channel.name,
+                circuit.user,
+                circuit.host,
+                text,
+                exc_info=None if expected else error,
+            )
+            return Eca.PUTFAIL, text
+        return Eca.NORMAL, ""
