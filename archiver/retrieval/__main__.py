@@ -1,0 +1,50 @@
+"""`python -m archiver.retrieval`: serve an archive over HTTP."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def main(
+    site: Annotated[Path | None, typer.Option(help="The site file; [archiver] says where to listen.")] = None,
+    state: Annotated[Path | None, typer.Option(help="The site's state folder, instead of the site file's.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="The archive's folder, without a site.")] = None,
+    http: Annotated[list[str] | None, typer.Option(help="Where to listen, host:port; may be given again.")] = None,
+) -> None:
+    """Serve an archive over HTTP, in the words of the Archiver Appliance, until told to stop."""
+    from archiver.retrieval.server import run
+
+    if folder is not None and site is None:
+        raise typer.Exit(run(folder, http or ["127.0.0.1:17665"]))
+    if site is None or folder is not None:
+        raise typer.BadParameter("give either --site FILE or --folder DIR")
+    place, addresses = _of_site(site, state)
+    raise typer.Exit(run(place, http or addresses))
+
+
+def _of_site(path: Path, state: Path | None) -> tuple[Path, list[str]]:
+    """The archive's folder and the addresses that a site file gives."""
+    from archiver.config import ArchiverConfig
+    from owlshift.site import SiteError, load_site
+
+    try:
+        site = load_site(path)
+    except SiteError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
+    config = site.services.get("archiver")
+    if not isinstance(config, ArchiverConfig):
+        print(f"{path}: there is no [archiver] section", file=sys.stderr)
+        raise typer.Exit(2)
+    return config.archive_folder((state or site.state).expanduser().absolute()), list(config.http)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,402 @@
+"""The URL space of the Archiver Appliance's retrieval, as an ASGI application.
+
+Every answer carries `Access-Control-Allow-Origin: *`; every refusal is a status code and one sentence of plain text.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from archiver.retrieval import catalogue, pb, source, text
+from archiver.retrieval.blocks import year_of
+from archiver.retrieval.query import (
+    DataRequest,
+    Refused,
+    data_request,
+    first_values,
+    parameters,
+    parse_time,
+    printable,
+)
+from archiver.retrieval.stream import WHOLE, Chunks, StreamAnswer, Workers
+from archiver.store import StoreError, StoreReader
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPES = {
+    "raw": "application/x-protobuf",
+    "json": "application/json",
+    "qw": "application/json",
+    "csv": "text/csv",
+    "txt": "text/plain",
+}
+"""By extension, exactly so: there are clients that compare the whole header."""
+PLANNED = ("jplot", "mat", "svg", "flx")
+SEVERAL = ("json", "raw", "qw")
+"""Extensions in which more than one PV can be asked for."""
+MAX_BODY = 8 << 20
+MAX_NAMES = 20_000
+
+try:
+    VERSION = f"owlshift {version('owlshift')}"
+except PackageNotFoundError:  # pragma: no cover
+    VERSION = "owlshift"
+
+
+class Retrieval:
+    """The handlers. Blocking work (files, encoding) is done in worker threads."""
+
+    def __init__(self, reader: StoreReader) -> None:
+        self.reader = reader
+        self.workers = Workers()
+
+    # Samples
+
+    async def get_data(self, request: Request) -> ASGIApp:
+        """`getData.<ext>`: one PV."""
+        pairs = _pairs(request)
+        names = [v for k, v in pairs if k == "pv"][:1]
+        return await self._samples(request, pairs, names, tuple(CONTENT_TYPES))
+
+    async def get_data_for_pvs(self, request: Request) -> ASGIApp:
+        """`getDataForPVs.<ext>`: several, as `pv=` each or as a list in the body."""
+        pairs = _pairs(request)
+        if request.method == "POST":
+            names = await _names_of_body(request)
+        else:
+            names = [v for k, v in pairs if k == "pv"]
+        return await self._samples(request, pairs, names, SEVERAL)
+
+    async def _samples(
+        self, request: Request, pairs: list[tuple[str, str]], names: list[str], extensions: tuple[str, ...]
+    ) -> ASGIApp:
+        extension = request.path_params.get("extension", "")
+        if extension in PLANNED and extensions != SEVERAL:
+            raise Refused(501, f"The format .{extension} is not there yet; there are {_list(extensions)}.")
+        if extension not in extensions:
+            raise Refused(400, f"There is no format {printable('.' + extension)!r}; there are {_list(extensions)}.")
+        asked = data_request(pairs, names)
+        plain = first_values(pairs).get("donotchunk", "false") == "false"
+        return await self.workers.run(self._open, asked, extension, plain)
+
+    def _open(self, asked: DataRequest, extension: str, chunked: bool) -> StreamAnswer:
+        """The answer with its first bytes already made, so that what goes wrong at once has a status of its own."""
+        answers = [source.open_answer(self.reader, target, asked) for target in asked.targets]
+        chunks = Chunks(_encode(extension, answers))
+        headers = {"Content-Type": CONTENT_TYPES[extension]}
+        warnings = dict.fromkeys(w for answer in answers for w in answer.warnings)
+        if warnings:
+            headers["Warning"] = ", ".join(f'299 owlshift "{_header_text(w)}"' for w in warnings)
+        return StreamAnswer(chunks, chunks.take(1 if chunked else WHOLE), headers, self.workers)
+
+    async def get_data_at_time(self, request: Request) -> Response:
+        """`getDataAtTime`: the newest sample of many PVs at or before one time."""
+        values = first_values(_pairs(request))
+        at_ns = parse_time(values["at"], "at") if values.get("at") else time.time_ns()
+        names = await _names_of_body(request) if request.method == "POST" else _split(values.get("pv", ""))
+        if not names:
+            raise Refused(400, "PV name is null.")
+        return _json_text(await self.workers.run(self._at_time, list(dict.fromkeys(names)), at_ns))
+
+    def _at_time(self, names: list[str], at_ns: int) -> str:
+        parts = []
+        for name in names:
+            found = source.newest_at(self.reader, name, at_ns)
+            if found is None:
+                continue
+            info, samples = found
+            meta = {"source": "store", "DBRType": catalogue.type_name(info), **source.headers(info.metadata, True)}
+            seconds, nanos = divmod(int(samples.time_ns[0]), 1_000_000_000)
+            value = text.values_text(samples, text.BARE)[0].as_py()
+            severity, status = int(samples.severity[0]), int(samples.status[0])
+            parts.append(
+                f'{text.quoted(name)}: {{ "secs": {seconds}, "val": {value}, "nanos": {nanos}, '
+                f'"severity": {severity}, "status": {status}, "meta": {json.dumps(meta)} }}'
+            )
+        return "{ " + ",\n".join(parts) + " }"
+
+    # Names
+
+    async def _names(self) -> list[str]:
+        return await self.workers.run(self.reader.names)
+
+    async def get_matching_pvs(self, request: Request) -> Response:
+        """`getMatchingPVs`, and `getAllPVs` of the management: a JSON list."""
+        values = first_values(_pairs(request))
+        if request.url.path.endswith("getAllPVs") and not values.get("pv") and not values.get("regex"):
+            values["pv"] = "*"
+        return _json(catalogue.matching(await self._names(), values))
+
+    async def search_for_pvs_regex(self, request: Request) -> Response:
+        """`searchForPVsRegex`: one name a line, all of them."""
+        regex = first_values(_pairs(request)).get("regex")
+        if not regex:
+            raise Refused(400, "Give a regular expression: regex=….")
+        found = catalogue.matching(await self._names(), {"regex": regex, "limit": "-1"})
+        return _reply(200, "text/plain", "".join(f"{name}\n" for name in found))
+
+    async def get_metadata(self, request: Request) -> Response:
+        """`getMetadata`: what is known of one PV."""
+        name = first_values(_pairs(request)).get("pv", "")
+        if not name:
+            raise Refused(400, "PV name is null.")
+        return _json(catalogue.metadata(await self.workers.run(source.find, self.reader, name)))
+
+    async def are_we_archiving(self, request: Request) -> Response:
+        """`areWeArchivingPV`: whether a PV is known, as the words true and false."""
+        name = first_values(_pairs(request)).get("pv", "")
+        if not name:
+            raise Refused(400, "PV name is null.")
+        try:
+            await self.workers.run(source.find, self.reader, name)
+        except Refused:
+            return _json({"status": "false"})
+        return _json({"status": "true"})
+
+    # The service
+
+    async def ping(self, request: Request) -> Response:
+        """`/retrieval/ping`."""
+        return _reply(200, "text", "Pong")
+
+    async def bpl_ping(self, request: Request) -> Response:
+        """`bpl/ping`."""
+        return _reply(200, "text/plain", "pong")
+
+    async def startup_state(self, request: Request) -> Response:
+        """`bpl/startupState`: we listen only once we are ready."""
+        return _json({"status": "STARTUP_COMPLETE"})
+
+    async def get_version(self, request: Request) -> Response:
+        """`getVersion`."""
+        return _json({"version": VERSION})
+
+    async def get_appliance_info(self, request: Request) -> Response:
+        """`getApplianceInfo`: where the parts are; all of them here."""
+        base = f"http://{request.headers.get('host') or 'localhost'}"
+        return _json(
+            {
+                "identity": "appliance0",
+                "mgmtURL": f"{base}/mgmt/bpl",
+                "engineURL": f"{base}/engine/bpl",
+                "etlURL": f"{base}/etl/bpl",
+                "retrievalURL": f"{base}/retrieval/bpl",
+                "dataRetrievalURL": f"{base}/retrieval",
+                "clusterInetPort": "localhost:0",
+                "version": VERSION,
+            }
+        )
+
+    async def front(self, request: Request) -> Response:
+        """What this is, for a person who opens the address."""
+        return _reply(
+            200,
+            "text/plain",
+            f"{VERSION}: the archive's retrieval. Try /retrieval/bpl/getMatchingPVs?pv=*\n"
+            "and /retrieval/data/getData.json?pv=NAME&from=2026-11-20T08:00:00Z&to=2026-11-20T09:00:00Z\n",
+        )
+
+
+def _encode(extension: str, answers: list[source.Answer]) -> Iterator[bytes]:
+    if extension == "json":
+        return text.json_stream(({"name": a.name, **a.metadata}, a.batches) for a in answers)
+    if extension == "qw":
+        return text.qw_stream(({"name": a.requested, **a.metadata}, a.array, a.batches) for a in answers)
+    if extension == "raw":
+        return _raw(answers)
+    first = answers[0]
+    return (
+        text.csv_stream(first.batches) if extension == "csv" else text.txt_stream(first.name, "owlshift", first.batches)
+    )
+
+
+def _raw(answers: list[source.Answer]) -> Iterator[bytes]:
+    for number, a in enumerate(answers):
+        if number:
+            yield b"\n"
+        yield from pb.encode(a.name, a.info, a.metadata, year_of(a.start_ns), a.batches)
+
+
+# Requests and replies
+
+
+def _pairs(request: Request) -> list[tuple[str, str]]:
+    return parameters(request.scope["query_string"])
+
+
+async def _names_of_body(request: Request) -> list[str]:
+    """The PVs of a POST: a JSON list, a form with `pv=A,B`, or one a line or between commas."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise Refused(413, f"The body is longer than {MAX_BODY} bytes.")
+    try:
+        content = body.decode()
+    except UnicodeDecodeError:
+        raise Refused(400, "The body is not UTF-8 text.") from None
+    stripped = content.strip()
+    if stripped.startswith("["):
+        try:
+            names = json.loads(stripped)
+        except (ValueError, RecursionError):
+            names = None
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise Refused(400, 'The body is no JSON list of names, such as ["A", "B"].')
+    elif stripped.startswith("pv=") or request.headers.get("content-type", "").startswith("application/x-www-form"):
+        if len(body) > MAX_BODY // 4:
+            raise Refused(413, "The form is too long; send a JSON list.")
+        names = _split(first_values(parameters_of_form(bytes(body).strip())).get("pv", ""))
+    else:
+        names = _split(content)
+    if len(names) > MAX_NAMES:
+        raise Refused(413, f"There are {len(names)} names; at most {MAX_NAMES} are accepted.")
+    return names
+
+
+def parameters_of_form(body: bytes) -> list[tuple[str, str]]:
+    """The pairs of a form, which may be longer than a query string."""
+    return [pair for part in body.split(b"&") for pair in parameters(part, limit=MAX_BODY)]
+
+
+def _split(names: str) -> list[str]:
+    return [n.strip() for line in names.splitlines() for n in line.split(",") if n.strip()]
+
+
+def _reply(status: int, content_type: str, body: str) -> Response:
+    # the header as it is: Starlette would add a charset to a media type, and there are clients that compare the whole
+    return Response(body.encode("utf-8", "replace"), status, headers={"Content-Type": content_type})
+
+
+def _json(content: object) -> Response:
+    return _json_text(json.dumps(content))
+
+
+def _json_text(body: str) -> Response:
+    return _reply(200, "application/json", body)
+
+
+def _list(extensions: tuple[str, ...]) -> str:
+    return ", ".join("." + e for e in extensions)
+
+
+def _header_text(sentence: str) -> str:
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in printable(sentence))
+
+
+def _sentence(status: int, sentence: str) -> Response:
+    response = _reply(status, "text/plain; charset=utf-8", sentence + "\n")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, Refused):
+        return _sentence(error.status, error.sentence)
+    if isinstance(error, StoreError):
+        return _sentence(503, f"The archive cannot be read: {error}")
+    if isinstance(error, ClientDisconnect):
+        return _sentence(400, "The request broke off.")
+    if isinstance(error, HTTPException):
+        path = printable(request.url.path)
+        if error.status_code == 404:
+            return _sentence(404, f"There is nothing at {path}.")
+        if error.status_code == 405:
+            response = _sentence(405, f"{request.method} is not possible at {path}.")
+            response.headers["Allow"] = (error.headers or {}).get("Allow", "GET")
+            return response
+        return _sentence(error.status_code, error.detail)
+    return _sentence(500, "The archiver failed on this request; its log says how.")
+
+
+async def _no_method(request: Request) -> Response:
+    method = request.path_params.get("method", "")
+    raise Refused(400, f"{printable(method)!r} is not a valid API method.")
+
+
+async def _no_action(request: Request) -> Response:
+    raise Refused(404, f"There is no call {printable(request.path_params.get('action', ''))!r}.")
+
+
+class _CrossOrigin:
+    """CORS: any page may read; a preflight is answered here."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS":
+            await Response(
+                status_code=204,
+                headers={
+                    "Access-Control-Allow-Origin": "*",
+                    "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS",
+                    "Access-Control-Allow-Headers": "*, Content-Type, Authorization",
+                    "Access-Control-Max-Age": "86400",
+                    "Allow": "GET, HEAD, POST, OPTIONS",
+                },
+            )(scope, receive, send)
+            return
+
+        async def open_to_all(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"access-control-allow-origin", b"*")]
+            await send(message)
+
+        await self._app(scope, receive, open_to_all)
+
+
+def create_app(reader: StoreReader) -> ASGIApp:
+    """The application that answers from this store."""
+    r = Retrieval(reader)
+
+    def get(path: str, handler: Callable[[Request], Awaitable[ASGIApp]], *more: str) -> Route:
+        return Route(path, _endpoint(handler), methods=["GET", *more])
+
+    data, bpl, mgmt = "/retrieval/data", "/retrieval/bpl", "/mgmt/bpl"
+    routes = [
+        get("/", r.front),
+        get("/retrieval/ping", r.ping),
+        get(f"{data}/getDataAtTime", r.get_data_at_time, "POST"),
+        get(f"{data}/getData.{{extension}}", r.get_data),
+        get(f"{data}/getDataForPVs.{{extension}}", r.get_data_for_pvs, "POST"),
+        get(f"{data}/getData", r.get_data),
+        get(f"{data}/getDataForPVs", r.get_data_for_pvs, "POST"),
+        get(f"{data}/{{method:path}}", _no_method, "POST"),
+        get(f"{bpl}/ping", r.bpl_ping),
+        get(f"{bpl}/startupState", r.startup_state),
+        get(f"{bpl}/getVersion", r.get_version),
+        get(f"{bpl}/getMatchingPVs", r.get_matching_pvs),
+        get(f"{bpl}/searchForPVsRegex", r.search_for_pvs_regex),
+        get(f"{bpl}/getMetadata", r.get_metadata),
+        get(f"{bpl}/areWeArchivingPV", r.are_we_archiving),
+        get(f"{mgmt}/getAllPVs", r.get_matching_pvs),
+        get(f"{mgmt}/getApplianceInfo", r.get_appliance_info),
+        get(f"{bpl}/{{action:path}}", _no_action, "POST"),
+        get(f"{mgmt}/{{action:path}}", _no_action, "POST"),
+    ]
+    handlers = dict.fromkeys((Refused, StoreError, HTTPException, ClientDisconnect, Exception), _refused)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return _CrossOrigin(app)
+
+
+def _endpoint(handler: Callable[[Request], Awaitable[ASGIApp]]) -> Callable[[Request], Awaitable[ASGIApp]]:
+    async def endpoint(request: Request) -> ASGIApp:
+        return await handler(request)
+
+    return endpoint

@@ -1,0 +1,85 @@
+"""The names of archived PVs and what is known of one: the answers of the `bpl` calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from archiver.retrieval.query import Refused, printable
+from archiver.retrieval.source import headers
+from archiver.store import PvInfo
+
+DEFAULT_LIMIT = 500
+MAX_PATTERN = 2000
+
+
+def matching(names: list[str], values: Mapping[str, str], default_limit: int = DEFAULT_LIMIT) -> list[str]:
+    """The names that `pv` (a glob) or `regex` (of the whole name) choose, sorted, at most `limit` of them.
+
+    `pv` wins; a `limit` below 1 means all. 404 without a pattern, 400 for a pattern or limit that cannot be read.
+    """
+    if values.get("pv"):
+        pattern = glob_pattern(values["pv"])
+    elif values.get("regex"):
+        pattern = values["regex"]
+    else:
+        raise Refused(404, "Give a pattern: pv=GLOB or regex=REGULAR-EXPRESSION.")
+    limit = _limit(values.get("limit"), default_limit)
+    found = sorted(full_match(names, pattern))
+    return found[:limit] if limit > 0 else found
+
+
+def _limit(text: str | None, default: int) -> int:
+    if not text:
+        return default
+    if not re.fullmatch(r"\s*[+-]?\d{1,12}\s*", text, re.ASCII):
+        raise Refused(400, f"limit={printable(text)} is not a whole number.")
+    return int(text)
+
+
+def glob_pattern(glob: str) -> str:
+    """A glob of `*` and `?` as a regular expression."""
+    return "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in glob)
+
+
+def full_match(names: list[str], pattern: str) -> list[str]:
+    """The names that match as a whole. RE2 matches in linear time: no pattern can hold up the server."""
+    if len(pattern) > MAX_PATTERN:
+        raise Refused(400, f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN} are accepted.")
+    array = pa.array(names, pa.string())
+    try:
+        pc.match_substring_regex(array.slice(0, 0), pattern)  # by itself: brackets must not close ours
+        mask = pc.match_substring_regex(array, f"^(?:{pattern})$")
+    except (pa.ArrowInvalid, UnicodeEncodeError) as error:
+        reason = printable(str(error).split("regular expression: ")[-1])
+        raise Refused(400, f"Cannot read regex={printable(pattern)}: {reason}.") from None
+    return array.filter(mask).to_pylist()
+
+
+def type_name(info: PvInfo) -> str:
+    """The appliance's name of a PV's type."""
+    element = {"CHAR": "BYTE", "LONG": "INT"}.get(info.dbr.name, info.dbr.name) if info.dbr is not None else "DOUBLE"
+    return f"DBR_{'SCALAR' if info.count == 1 else 'WAVEFORM'}_{element}"
+
+
+def metadata(info: PvInfo) -> dict[str, str]:
+    """What getMetadata says of a PV; all values are strings."""
+    out = {
+        "pvName": info.name,
+        "DBRType": type_name(info),
+        "scalar": str(info.count == 1).lower(),
+        "elementCount": str(info.count),
+        "NELM": str(info.count),
+        "EAA_COUNT": str(info.count),
+        "samplingMethod": "MONITOR",
+        "paused": "false",
+        **headers(info.metadata, latest=False),
+    }
+    if "EGU" in out:
+        out["units"] = out["EGU"]
+    if "PREC" in out:
+        out["precision"] = repr(float(out["PREC"]))
+    return out
