@@ -1,0 +1,92 @@
+"""The catalogue: everything that the declarations say, as JSON for programs and as a table for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from .values import State
+
+if TYPE_CHECKING:
+    from .pv import Pv
+
+VERSION = 1
+
+
+def _pair(pair: tuple[float | None, float | None] | None) -> list[float | None] | None:
+    if pair is None or pair == (None, None):
+        return None
+    return [None if side is None or not math.isfinite(side) else side for side in pair]
+
+
+def entry(pv: Pv[Any]) -> dict[str, Any]:
+    """One PV; keys that say nothing are left out."""
+    declaration, limits = pv.declaration, pv.limits
+    if isinstance(pv.type, State):
+        severities = {pv.type.labels[int(pv.type.coerce(k))]: s.name for k, s in declaration.severities.items()}
+    else:
+        severities = {str(key): severity.name for key, severity in declaration.severities.items()}
+    found: dict[str, Any] = {
+        "name": pv.name,
+        "kind": declaration.kind,
+        "type": pv.type.kind,
+        "count": pv.type.count,
+        "units": declaration.units,
+        "precision": declaration.precision if pv.type.kind == "double" else None,
+        "display": _pair(limits.display),
+        "control": _pair(limits.control),
+        "warn": _pair(limits.warn),
+        "alarm": _pair(limits.alarm),
+        "severities": severities,
+        "states": list(pv.type.labels),
+        "doc": declaration.doc,
+        "asg": declaration.asg,
+        "save": declaration.save,
+        "config": declaration.config,
+        "archive": asdict(declaration.archive) if declaration.archive else None,
+        "alarm_info": asdict(declaration.alarm_info) if declaration.alarm_info else None,
+        "source": declaration.source,
+    }
+    return {key: value for key, value in found.items() if value not in (None, "", [], {})}
+
+
+def catalogue(prefix: str, pvs: Iterable[Pv[Any]]) -> dict[str, Any]:
+    """The catalogue of an IOC."""
+    return {"ioc": prefix, "version": VERSION, "pvs": [entry(pv) for pv in pvs]}
+
+
+def catalogue_text(prefix: str, pvs: Iterable[Pv[Any]]) -> str:
+    """The catalogue as compact JSON, all ASCII."""
+    return json.dumps(catalogue(prefix, pvs), separators=(",", ":"), allow_nan=False)
+
+
+def _range(pair: list[float | None] | None) -> str:
+    if not pair:
+        return ""
+    return " … ".join("" if side is None else f"{side:g}" for side in pair).strip()
+
+
+def catalogue_markdown(found: Mapping[str, Any]) -> str:
+    """A PV reference table in Markdown of a catalogue."""
+    lines = [
+        f"## {found['ioc']}",
+        "",
+        "| PV | kind | type | units | range | alarm | description |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for pv in found["pvs"]:
+        count = pv.get("count", 1)
+        kind = pv["type"] + (f"[{count}]" if count > 1 else "")
+        if pv.get("states"):
+            kind += ": " + ", ".join(filter(None, pv["states"]))
+        span = _range(pv.get("control") or pv.get("display"))
+        alarms = [
+            f"{name} {_range(pv.get(key))}" for key, name in (("alarm", "MAJOR"), ("warn", "MINOR")) if pv.get(key)
+        ]
+        alarms += [f"{state}: {severity}" for state, severity in pv.get("severities", {}).items()]
+        cells = [f"`{pv['name']}`", pv["kind"], kind, pv.get("units", ""), span, "; ".join(alarms), pv.get("doc", "")]
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"

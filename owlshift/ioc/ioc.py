@@ -1,0 +1,238 @@
+"""An IOC: devices under one prefix, the PVs about itself, the order of puts, and who may put."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+from caproto import AccessRights
+
+import owlshift
+
+from .access import AccessSecurity
+from .catalogue import catalogue_text
+from .declare import DeclarationError, PutRefused, readback
+from .device import Device, Publisher
+from .health import Health, IocState
+from .pv import Link, Pv, stamp
+from .values import Text
+
+log = logging.getLogger("owlshift.ioc")
+
+MAX_NAME = 60
+"""Characters of a PV's name: what EPICS records have room for."""
+LOG_PERIOD = 1.0
+"""Seconds in which a PV's refusals make one line in the log; IOC:Msg shows each of them."""
+
+D = TypeVar("D", bound=Device)
+
+
+class Ioc(Link, Publisher):
+    """Devices, with the suffixes under which they are served.
+
+    Subclass it for a poll loop: `start` runs once saved values are back and before clients can connect, `stop` when it
+    ends. `backend` says in `IOC:Backend` what the IOC talks to.
+    """
+
+    def __init__(self, prefix: str, devices: Iterable[tuple[str, Device]] = (), *, backend: str = "") -> None:
+        self.prefix = prefix
+        self.health = Health()
+        self.pvdb: dict[str, Pv[Any]] = {}
+        """All PVs by full name; complete once `serve` has begun."""
+        self.security = AccessSecurity.everybody()
+        self.restart_wanted = False
+        self.failure: str | None = None
+        """What ended the IOC, if anything did."""
+        self.ended = asyncio.Event()
+        """Set when the IOC wants to end."""
+        self.saved = asyncio.Event()
+        """Set when a value that is kept over restarts has changed."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._lanes: defaultdict[Any, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._catalogue_event = asyncio.Event()
+        self._said: dict[str, float] = {}
+        self.health.Version.preset(owlshift.__version__)
+        self.health.Backend.preset(backend)
+        for suffix, device in devices:
+            self.add(suffix, device)
+        self.add("IOC:", self.health)
+
+    def add(self, suffix: str, device: D) -> D:
+        """Serve `device` under `prefix + suffix`; DeclarationError when a name is taken or too long. Before `serve`."""
+        for owner, name, pv in device.walk(self.prefix + suffix):
+            other = self.pvdb.get(name)
+            if other is not None:
+                raise DeclarationError(
+                    f"{pv.declaration.source}: {name} is already declared at {other.declaration.source}"
+                )
+            if len(name) > MAX_NAME:
+                raise DeclarationError(f"{pv.declaration.source}: {name} has over {MAX_NAME} characters")
+            self.pvdb[name] = pv
+            pv.name = name
+            pv.link = self
+            owner.ioc = self
+        for inner in device.everything():
+            inner.ioc = self
+        return device
+
+    # For subclasses
+
+    async def start(self) -> None:
+        """Begin work: `self.spawn` poll loops. It must not wait for hardware, since clients wait for it."""
+
+    async def stop(self) -> None:
+        """End work; spawned tasks still run, and are cancelled afterwards."""
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run `work` beside everything else. An exception that escapes it ends the IOC with exit code 1."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("%s %s failed", self.prefix, task.get_name(), exc_info=error)
+            self.fail(f"{task.get_name()} ended by {type(error).__name__}: {error}")
+
+    def fail(self, reason: str) -> None:
+        """End the IOC with exit code 1 and this line."""
+        self.failure = self.failure or reason
+        self.ended.set()
+
+    async def cancel_tasks(self) -> None:
+        """Cancel what `spawn` started and wait for its end."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def message(self, text: str, level: int = logging.INFO) -> None:
+        """Tell the operator: `IOC:Msg` and the log."""
+        self.tell(text, level)
+
+    def tell(self, text: str, level: int = logging.INFO) -> None:
+        """`message`, for code that is no coroutine."""
+        log.log(level, "%s %s", self.prefix, text)
+        self.health.Msg.take(text, stamp())
+
+    async def set_state(self, state: IocState) -> None:
+        """Publish `IOC:State`."""
+        self.health.State.take(state, stamp())
+
+    def request_restart(self) -> None:
+        """End the IOC in order to start it anew (`IOC:SYSRESET`)."""
+        log.info("%s restart requested", self.prefix)
+        self.restart_wanted = True
+        self.ended.set()
+
+    # What PVs ask
+
+    def access(self, group: str, user: str | None, host: str | None) -> AccessRights:
+        """What the client may do with PVs of the access-security group."""
+        return self.security.rights(group, user, host)
+
+    def saved_changed(self, pv: Pv[Any]) -> None:
+        """Autosave will write the file soon."""
+        self.saved.set()
+
+    def catalogue_changed(self) -> None:
+        """The catalogue will be posted anew soon."""
+        self._catalogue_event.set()
+
+    def put_refused(self, pv: Pv[Any], reason: str, who: str) -> None:
+        """Say why, to the operator."""
+        self.health.errors += 1
+        self._say(pv, f"{pv.name}: {reason}", f"put of {who} refused")
+
+    def put_forbidden(self, pv: Pv[Any], who: str) -> None:
+        """Count it, and say it in the log."""
+        self.health.errors += 1
+        self._say(pv, f"{pv.name}: {who} may not write", "put refused")
+
+    def bad_value(self, pv: Pv[Any], error: Exception) -> None:
+        """Count it, and say it in the log once a minute."""
+        self.health.errors += 1
+        if self._due(f"value {pv.name}", 60.0):
+            log.warning("%s: a value that cannot be published: %s", pv.name, error)
+
+    def _due(self, key: str, period: float) -> bool:
+        now = time.monotonic()
+        if now - self._said.get(key, -period) < period:
+            return False
+        self._said[key] = now
+        return True
+
+    def _say(self, pv: Pv[Any], text: str, prefix: str) -> None:
+        self.health.Msg.take(text, stamp())
+        if self._due(pv.name, LOG_PERIOD):
+            log.info("%s: %s", prefix, text)
+
+    async def put(self, pv: Pv[Any], value: Any, who: str) -> None:
+        """Carry out a put that has been checked; PutRefused when it is refused or fails.
+
+        Up to its place in the lane nothing is awaited: puts run in the order in which they arrive.
+        """
+        self.health.puts += 1
+        if pv.declaration.function is None:
+            await pv.carry_out(value)
+            return
+        lane = self._lanes[pv.declaration.lane or id(pv.device)]
+        task = asyncio.get_running_loop().create_task(self._run_put(lane, pv, value, who), name=f"put {pv.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._put_ended)
+        # a client that goes away does not stop what it has begun
+        await asyncio.shield(task)
+
+    def _put_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # told already; this keeps asyncio from telling it again
+
+    async def _run_put(self, lane: asyncio.Lock, pv: Pv[Any], value: Any, who: str) -> None:
+        async with lane:
+            try:
+                await pv.carry_out(value)
+            except PutRefused as refused:
+                self.put_refused(pv, str(refused), who)
+                raise
+            except Exception as error:
+                log.exception("%s: put of %r by %s failed", pv.name, value, who)
+                self.put_refused(pv, f"{type(error).__name__}: {error}", who)
+                raise PutRefused(f"{type(error).__name__}: {error}") from error
+
+    # The catalogue
+
+    def publish_catalogue(self) -> None:
+        """Make the catalogue and post it."""
+        self._catalogue_event.clear()
+        self._catalogue_pv().take(catalogue_text(self.prefix, self.pvdb.values()), stamp())
+
+    def _catalogue_pv(self) -> Pv[Any]:
+        name = f"{self.prefix}IOC:Catalogue"
+        known = self.pvdb.get(name)
+        if known is not None:
+            return known
+        # its room depends on what it has to say; limits may grow by some digits afterwards
+        room = 2 * len(catalogue_text(self.prefix, self.pvdb.values())) + 65536
+
+        class Catalogue(Device):
+            Catalogue = readback(
+                Text(room), initial="", doc="All PVs of this IOC and what is known about them, as JSON"
+            )
+
+        self.add("IOC:", Catalogue())
+        return self.pvdb[name]
+
+    async def follow_catalogue(self) -> None:
+        """Post the catalogue again a second after something in it has changed, for ever."""
+        while True:
+            await self._catalogue_event.wait()
+            await asyncio.sleep(1.0)
+            self.publish_catalogue()
