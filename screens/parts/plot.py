@@ -1,0 +1,132 @@
+"""A live plot with its archived past, that draws no line where nobody can vouch for the value."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import cast
+
+import numpy as np
+import pyqtgraph
+from pydm.widgets.archiver_time_plot import ArchivePlotCurveItem, PyDMArchiverTimePlot
+from pydm.widgets.timeplot import PyDMTimePlot
+from qtpy.QtCore import Qt, QTimer, Slot
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QWidget
+
+BACKGROUND = "#161b20"
+FOREGROUND = "#c9d3dc"
+UPDATE_INTERVAL = 0.5
+"""Seconds between two points of a curve: PyDM's own "on change" draws nothing at all for a value that stays."""
+LIVE_POINTS = 18_000
+REFILL_INTERVAL = 3600.0
+"""Seconds after which the archive is asked again; shorter than the live points last, so that no gap opens."""
+
+
+class Curve(ArchivePlotCurveItem):
+    """A curve with gaps where its PV was disconnected or INVALID."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        self._value = math.nan
+        self._invalid = True
+        self.archive_answered = False
+        super().__init__(*args, **kwargs)
+
+    @Slot(float)
+    @Slot(int)
+    def receiveNewValue(self, new_value: float) -> None:
+        """PyDM's hook."""
+        self._value = float(new_value)
+        super().receiveNewValue(new_value)
+        self._honest()
+
+    @Slot(int)
+    def severityChanged(self, severity: int) -> None:
+        """PyDM's hook."""
+        super().severityChanged(severity)
+        self._invalid = severity >= 3
+        self._honest()
+
+    @Slot(bool)
+    def connectionStateChanged(self, connected: bool) -> None:
+        """PyDM's hook. A connection begins with an unknown value: the first one follows."""
+        super().connectionStateChanged(connected)
+        self._value = math.nan
+        self._invalid = False
+        self._honest()
+
+    @Slot(np.ndarray)
+    def receiveArchiveData(self, data: np.ndarray) -> None:
+        """PyDM's hook. An archive that has nothing answers with no points, which PyDM would stumble over."""
+        self.archive_answered = True
+        if data.ndim == 2 and data.shape[1]:
+            super().receiveArchiveData(data)
+
+    @Slot(bool)
+    def archiveConnectionStateChanged(self, connected: bool) -> None:
+        """PyDM's hook: an archive that failed has answered, too."""
+        super().archiveConnectionStateChanged(connected)
+        if not connected:
+            self.archive_answered = True
+
+    def _honest(self) -> None:
+        self.latest_value = math.nan if self._invalid else self._value
+
+
+class TimePlot(PyDMArchiverTimePlot):
+    """Curves over time, each with an axis of its own. The time axis follows the clock."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent, background=BACKGROUND)
+        self.updateMode = PyDMTimePlot.AtFixedRate
+        self.updateInterval = UPDATE_INTERVAL
+        self.maxRedrawRate = 2
+        self.bufferSize = LIVE_POINTS
+        self._has_archive = bool(os.environ.get("PYDM_ARCHIVER_URL"))
+        self._refill = QTimer(self)
+        self._refill.setInterval(int(REFILL_INTERVAL * 1000))
+        self._refill.timeout.connect(lambda: self.requestDataFromArchiver())
+        self._refill.start()
+        self.setShowXGrid(True, 0.25)
+        self.setMinimumHeight(160)
+        pyqtgraph.setConfigOptions(antialias=True)
+        bottom = self.getAxis("bottom")
+        bottom.setPen(FOREGROUND)
+        bottom.setTextPen(FOREGROUND)
+
+    def createCurveItem(self, *args, **kwargs) -> Curve:
+        """PyDM's hook."""
+        curve = Curve(*args, **kwargs)
+        curve.archive_data_received_signal.connect(self.archive_data_received)
+        curve.prompt_archive_request.connect(self.requestDataFromArchiver)
+        return curve
+
+    def add(self, name: str, axis: str, orientation: str, label: str, color: str) -> Curve:
+        """Add the PV `name` with an axis of its own on the `left` or `right`."""
+        self.addAxis(plot_data_item=None, name=axis, orientation=orientation, label=label)
+        curve = self.addYChannel(
+            f"ca://{name}",
+            name=label,
+            color=QColor(color),
+            lineWidth=2,
+            lineStyle=Qt.PenStyle.SolidLine,
+            yAxisName=axis,
+            useArchiveData=self._has_archive,
+        )
+        curve.opts["connect"] = "finite"
+        item = self.plotItem.getAxis(axis)
+        item.setPen(color)
+        item.setTextPen(color)
+        item.setLabel(label, color=color, **{"font-size": "13pt", "font-weight": "bold"})
+        return cast(Curve, curve)
+
+    def show_last(self, seconds: float) -> None:
+        """Let the time axis show the last `seconds`, and ask the archive for what is not here yet."""
+        self._min_x = time.time() - seconds
+        self.setTimeSpan(seconds)
+        self.setAutoScroll(True, timespan=seconds, padding=0.0, refresh_rate=1000)
+
+    def answered(self) -> bool:
+        """Whether the archive has answered, or failed, for every curve; true when there is none."""
+        return not self._has_archive or all(curve.archive_answered for curve in self._curves if isinstance(curve, Curve))
