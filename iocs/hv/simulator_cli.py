@@ -35,14 +35,13 @@ class _Plan:
 def _plan_of_site(site: Any, system: str) -> _Plan:
     from iocs.hv.config import HvConfig
 
-    for entry in site.iocs:
-        if entry.system == system:
-            break
-    else:
-        fail_with(f"{site.path}: no IOC with system {system!r}; there are: {', '.join(e.system for e in site.iocs)}", 2)
+    try:
+        entry = site.ioc(system)
+    except KeyError as error:
+        fail_with(str(error.args[0]), 2)
     config = entry.config
     if not isinstance(config, HvConfig):
-        fail_with(f"{site.path}: the IOC {system} is of kind {entry.kind!r}, not 'hv'", 2)
+        fail_with(f"{system} of site {site.name} is of kind {entry.kind}, not hv", 2)
     addresses = {board.name: board.address for board in config.boards}
     return _Plan(
         [Board(board.address, channels=board.channels, name=board.model) for board in config.boards],
@@ -73,7 +72,7 @@ def serve(
 ) -> None:
     """Serve the boards until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    loaded = None if site is None else load_site_file(site)
+    loaded = None if site is None else load_site_file(site, state)
     plan = _Plan([Board(number) for number in range(boards)]) if loaded is None else _plan_of_site(loaded, system)
     for board in plan.boards:
         board.mask = mask
@@ -82,7 +81,7 @@ def serve(
     levels.volts, levels.microamps, levels.sparks = (0.05, 0.02, sparks) if noise else (0.0, 0.0, sparks)
     simulator.line.seed(seed)
     simulator.faults.random.seed(seed)
-    place = state.expanduser() if state is not None else loaded.state if loaded is not None else None
+    place = loaded.state if loaded is not None else state.expanduser() if state is not None else None
     line_port = port if port is not None else (0 if loaded is not None else 1470)
     control = Control(simulator, plan.aliases, plan.names)
     try:

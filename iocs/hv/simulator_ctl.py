@@ -19,23 +19,22 @@ ctl = typer.Typer(no_args_is_help=True, help="Make a running simulator fail, or 
 cable = typer.Typer(no_args_is_help=True, help="Pull the cable, or plug it in again.")
 ctl.add_typer(cable, name="cable")
 
-DEFAULT_STATE = "~/.local/state/owlshift/demo"
-
 
 def fail_with(text: str, code: int = 1) -> NoReturn:
     """Print one clear line and end with `code`."""
-    typer.echo(text, err=True)
+    typer.echo(f"owl: {text}", err=True)
     raise typer.Exit(code)
 
 
-def load_site_file(path: Path) -> Any:
+def load_site_file(path: Path, state: Path | None = None) -> Any:
     """The site; ends with 2 and all its problems when it is no good."""
-    from owlshift.site import SiteError
+    from owlshift.site import SiteError, load_site
 
     try:
-        return load_site(path)
-    except (SiteError, OSError) as error:
-        fail_with(str(error), 2)
+        return load_site(path, state)
+    except SiteError as error:
+        typer.echo(str(error), err=True)
+        fail_with("the site file can't be used", 2)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -65,10 +64,12 @@ class _Part(StrEnum):
 @ctl.callback()
 def _where(
     context: typer.Context,
-    site: Annotated[Path | None, typer.Option(help="The site whose simulator to reach.")] = None,
+    site: Annotated[
+        Path | None, typer.Option(envvar="OWLSHIFT_SITE", help="The site whose simulator to reach.")
+    ] = None,
     state: Annotated[
         Path | None,
-        typer.Option(envvar="OWLSHIFT_STATE", help=f"The running site's state folder (default {DEFAULT_STATE})."),
+        typer.Option(envvar="OWLSHIFT_STATE", help="The running site's state folder (default: the demo's)."),
     ] = None,
     system: Annotated[str, typer.Option(help="The IOC whose hardware is simulated.")] = "HV",
     control: Annotated[str | None, typer.Option(help="HOST:PORT of the control port, as `serve` printed it.")] = None,
@@ -80,9 +81,13 @@ def _find(context: typer.Context) -> tuple[str, int]:
     site, state, system, control = context.obj
     if control is None:
         if site is not None:
-            state = load_site_file(site).state
+            state = load_site_file(site, state).state
+        elif state is None:
+            from owlshift.site import default_state
+
+            state = default_state("demo")
         try:
-            control = read_simulator_place(Path(state or DEFAULT_STATE).expanduser(), system)["control"]
+            control = read_simulator_place(Path(state).expanduser(), system)["control"]
         except (ConnectionError, KeyError) as error:
             fail_with(f"{error}; is it running? `--control HOST:PORT` reaches one that was started alone")
     try:
