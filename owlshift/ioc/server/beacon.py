@@ -1,4 +1,4 @@
-"""Beacons: CA_PROTO_RSRV_IS_UP datagrams that tell clients, through the CA repeater, that a server has come up or lives."""
+"""Beacons: CA_PROTO_RSRV_IS_UP datagrams that tell clients, through the CA repeater, that a server is up."""
 
 from __future__ import annotations
 

@@ -55,11 +55,15 @@ _LIMITS = (
 )
 
 
-class BadType(ValueError):
+MAX_EMPTY = 65536
+"""Bytes of zeros that go with a status other than NORMAL."""
+
+
+class BadTypeError(ValueError):
     """A DBR type that cannot be read."""
 
 
-class TooLarge(ValueError):
+class TooLargeError(ValueError):
     """The answer would be larger than a message may be."""
 
 
@@ -84,7 +88,7 @@ class Shape(NamedTuple):
     and whether the server's time replaces the PV's (the `ts` filter)."""
 
     dbr: int
-    count: int
+    data_count: int
     long_string: bool = False
     piece: Slice | None = None
     server_time: bool = False
@@ -94,12 +98,12 @@ class Encoded(NamedTuple):
     """A payload, padded to 8 bytes, and the element count that belongs in its header."""
 
     payload: bytes
-    count: int
+    data_count: int
 
 
 def stamp_of(channel: ChannelData) -> tuple[int, int]:
     """The PV's time: seconds since 1990-01-01 UTC and nanoseconds, each in 32 bits."""
-    stamp: Any = channel._data["timestamp"]  # noqa: SLF001
+    stamp: Any = values.state(channel)["timestamp"]
     if type(stamp) is not tuple:
         return stamp.secondsSinceEpoch, stamp.nanoSeconds
     return stamp[0] & 0xFFFFFFFF, stamp[1] & 0xFFFFFFFF
@@ -111,7 +115,7 @@ def _now() -> tuple[int, int]:
 
 
 def _limits(channel: ChannelData, native: int, count: int) -> list[Any]:
-    data = channel._data  # noqa: SLF001
+    data = values.state(channel)
     found = [data.get(name) for name in _LIMITS[:count]]
     if native == DOUBLE:
         return [0.0 if v is None else float(v) for v in found]
@@ -121,7 +125,7 @@ def _limits(channel: ChannelData, native: int, count: int) -> list[Any]:
 
 
 def _metadata(channel: ChannelData, kind: int, native: int, server_time: bool) -> bytes:
-    alarm = channel.alarm
+    alarm: Any = channel.alarm
     status, severity = int(alarm.status), int(alarm.severity)
     if kind == TIME:
         stamp = _now() if server_time else stamp_of(channel)
@@ -132,7 +136,7 @@ def _metadata(channel: ChannelData, kind: int, native: int, server_time: bool) -
     if native == ENUM:
         labels = [values.encoded(label, encoding, 25) for label in values.labels_of(channel)[:16]]
         return _ENUM_META.pack(status, severity, len(labels), *labels, *[b""] * (16 - len(labels)))
-    data = channel._data  # noqa: SLF001
+    data = values.state(channel)
     units = values.encoded(data.get("units") or "", encoding, 7)
     layout, limits = (_GR[native], 6) if kind == GR else (_CTRL[native], 8)
     found = _limits(channel, native, limits)
@@ -146,16 +150,16 @@ def encode(channel: ChannelData, shape: Shape, limit: int = MAX_MESSAGE) -> Enco
     """The payload for `shape` from the PV's present state.
 
     A count beyond what there is is filled with zeros, as EPICS base does; count 0 gives what there is. An empty array
-    carries the bytes of one element, so that the message is not mistaken for an end of subscription. Raises BadType,
-    TooLarge (over `limit` bytes), ValueError when the value cannot be given as this type.
+    carries the bytes of one element, so that the message is not mistaken for an end of subscription. Raises
+    BadTypeError, TooLargeError (over `limit` bytes), ValueError when the value cannot be given as this type.
     """
-    dbr, count = shape.dbr, shape.count
+    dbr, count = shape.dbr, shape.data_count
     if dbr > CTRL * 7 + DOUBLE:
         return _special(channel, dbr)
     kind, native = divmod(dbr, 7)
     size = values.ITEM_SIZE[native]
     if count * size > limit:
-        raise TooLarge(f"{count} elements of {size} bytes; the limit is {limit} bytes")
+        raise TooLargeError(f"{count} elements of {size} bytes; the limit is {limit} bytes")
     data = values.elements(channel, native, shape.long_string)
     if shape.piece is not None:
         data = shape.piece.apply(data, size)
@@ -164,7 +168,7 @@ def encode(channel: ChannelData, shape: Shape, limit: int = MAX_MESSAGE) -> Enco
         if count == 0:
             data = bytes(size)
         elif len(data) > limit:
-            raise TooLarge(f"{len(data)} bytes; the limit is {limit}")
+            raise TooLargeError(f"{len(data)} bytes; the limit is {limit}")
     else:
         wanted = count * size
         if len(data) != wanted:
@@ -175,7 +179,7 @@ def encode(channel: ChannelData, shape: Shape, limit: int = MAX_MESSAGE) -> Enco
 
 
 def _special(channel: ChannelData, dbr: int) -> Encoded:
-    alarm = channel.alarm
+    alarm: Any = channel.alarm
     if dbr == STSACK_STRING:
         head = _STSACK.pack(
             int(alarm.status),
@@ -186,17 +190,17 @@ def _special(channel: ChannelData, dbr: int) -> Encoded:
         return Encoded(padded(head + values.elements(channel, STRING)[:40].ljust(40, b"\0")), 1)
     if dbr == CLASS_NAME:
         return Encoded(values.encoded(channel.reported_record_type, None, 39).ljust(40, b"\0"), 1)
-    raise BadType(f"DBR type {dbr} cannot be read")
+    raise BadTypeError(f"DBR type {dbr} cannot be read")
 
 
-def empty(shape: Shape, limit: int = MAX_MESSAGE) -> Encoded:
-    """A payload of zeros, which goes with a status that says why there is no value."""
+def empty(shape: Shape) -> Encoded:
+    """A payload of zeros, which goes with a status that says why there is no value; clients do not look at it."""
     if shape.dbr > LAST_TYPE:
         return Encoded(b"", 0)
     kind, native = divmod(shape.dbr, 7) if shape.dbr < PUT_ACKT else (PLAIN, STRING)
-    count = max(1, shape.count)
+    count = max(1, shape.data_count)
     size = values.ITEM_SIZE[native]
-    if count * size > limit:
+    if count * size > MAX_EMPTY:
         count = 1
     if kind == PLAIN:
         head = 0

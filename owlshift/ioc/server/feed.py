@@ -1,4 +1,4 @@
-"""From a PV's change to its monitors: each update is encoded once per shape and handed to every circuit that wants it."""
+"""From a PV's change to its monitors: each update is encoded once per shape and handed to whoever wants it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Monitor:
 
     def head(self, encoded: Encoded) -> bytes:
         """The header of an event with this payload; sizes rarely change, so it is kept."""
-        key = (len(encoded.payload), encoded.count)
+        key = (len(encoded.payload), encoded.data_count)
         if key != self._head_for:
             self._head_for = key
             self._head = wire.header(Command.EVENT_ADD, key[0], self.shape.dbr, key[1], Eca.NORMAL, self.id)
@@ -101,7 +101,7 @@ class Feed:
         """The PV's state now, in this shape; None when it cannot be given so (which is logged)."""
         try:
             return dbr.encode(self.pv, shape, self.server.max_message)
-        except dbr.TooLarge:
+        except dbr.TooLargeError:
             raise
         except ValueError as error:
             self.server.limited(
@@ -120,7 +120,7 @@ class Feed:
 
 
 def attach(server: CaServer, pv: ChannelData) -> Feed:
-    """The feed of a PV, made at the first call. It takes over the PV's `publish`, so that caproto's own write is heard."""
+    """The feed of a PV, made at the first call; it takes over the PV's `publish`: caproto's own write is heard."""
     state: dict[str, Any] = pv.__dict__
     feed = state.get("owlshift_feed")
     if feed is None or feed.server is not server:

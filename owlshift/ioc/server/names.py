@@ -36,7 +36,7 @@ class Deadband:
         self._last: float | None = None
 
     def passes(self, pv: ChannelData, flags: int) -> bool:
-        """Whether this update goes out. Alarm and property changes always do, as do values that are no single number."""
+        """Whether this update goes out. Alarm and property changes do, as do values that are no single number."""
         value = pv.value
         if not isinstance(value, int | float):
             return True

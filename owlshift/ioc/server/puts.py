@@ -12,7 +12,7 @@ import numpy as np
 from caproto import ChannelData, ChannelType, backend
 
 from . import dbr
-from .values import ITEM_SIZE, STRING, labels_of
+from .values import CHAR, ITEM_SIZE, STRING, labels_of
 from .wire import Eca, Message
 
 if TYPE_CHECKING:
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 64
 """Puts of one circuit that may wait for one PV."""
-MAX_WAITING_BYTES = 4 * 1024 * 1024
-"""Bytes of the puts that may wait for one PV, a first one not counted."""
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+"""Bytes of all puts of an IOC that may wait or run; beyond it only small ones are taken."""
+SMALL = 1024
 
+_DBR_TYPES: Any = caproto.DBR_TYPES
 _EXPECTED = (caproto.CaprotoError, ValueError, OSError, asyncio.TimeoutError)
 
 
-class Refused(Exception):
+class PutError(Exception):
     """A put that never reaches the PV; `status` goes to the client."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -52,30 +54,36 @@ class Put:
 def decode(message: Message, pv: ChannelData) -> tuple[Any, ChannelType, Any]:
     """The value of a put in the form that caproto's `auth_write` takes: data, data type, metadata.
 
-    Refused: a type that cannot be written, more elements than the PV has, none at all for a scalar, or fewer bytes than
-    announced.
+    PutError: a type that cannot be written, more elements than the PV has, none at all for a scalar, or fewer bytes
+    than announced.
     """
-    data_type, count, payload = message.data_type, message.count, message.payload
+    data_type, count, payload = message.data_type, message.data_count, message.payload
     if data_type in (dbr.PUT_ACKT, dbr.PUT_ACKS):
         if len(payload) < 2 or count != 1:
-            raise Refused(Eca.BADCOUNT, "an acknowledgement is one number")
-        return None, ChannelType(data_type), caproto.DBR_TYPES[data_type].from_buffer(bytearray(payload[:2]))
+            raise PutError(Eca.BADCOUNT, "an acknowledgement is one number")
+        return (
+            None,
+            ChannelType(data_type),
+            _DBR_TYPES[data_type].from_buffer(bytearray(payload[:2])),
+        )
     if data_type > 6:
-        raise Refused(Eca.BADTYPE, f"DBR type {data_type} cannot be written")
-    limit = getattr(pv, "long_string_max_length", pv.max_length) if data_type == 4 else pv.max_length
-    if count > max(pv.max_length, limit):
-        raise Refused(Eca.BADCOUNT, f"{count} elements into {pv.max_length}")
+        raise PutError(Eca.BADTYPE, f"DBR type {data_type} cannot be written")
+    room: int = pv.max_length or 1
+    if data_type == CHAR:
+        room = max(room, getattr(pv, "long_string_max_length", 0))
+    if count > room:
+        raise PutError(Eca.BADCOUNT, f"{count} elements into {room}")
     if count == 0 and pv.max_length == 1:
-        raise Refused(Eca.BADCOUNT, "no element for a scalar")
+        raise PutError(Eca.BADCOUNT, "no element for a scalar")
     size = ITEM_SIZE[data_type]
     if data_type == STRING:
         # libca sends a single string as short as it is
         if count and len(payload) <= (count - 1) * size:
-            raise Refused(Eca.BADCOUNT, f"{len(payload)} bytes for {count} strings")
+            raise PutError(Eca.BADCOUNT, f"{len(payload)} bytes for {count} strings")
         data = backend.epics_to_python(payload[: count * size], ChannelType.STRING, count)
         return (*_enum_number(pv, data), None)
     if len(payload) < count * size:
-        raise Refused(Eca.BADCOUNT, f"{len(payload)} bytes for {count} elements of {size}")
+        raise PutError(Eca.BADCOUNT, f"{len(payload)} bytes for {count} elements of {size}")
     return backend.epics_to_python(payload[: count * size], ChannelType(data_type), count), ChannelType(data_type), None
 
 
@@ -92,31 +100,31 @@ def _enum_number(pv: ChannelData, data: Any) -> tuple[Any, ChannelType]:
 class PutQueue:
     """The puts that wait for one PV. At most one runs; the next starts when it has ended, whoever sent it."""
 
-    __slots__ = ("_bytes", "_running", "_server", "_task", "_waiting")
+    __slots__ = ("_running", "_server", "_task", "_waiting")
 
     def __init__(self, server: CaServer) -> None:
         self._server = server
         self._waiting: deque[Put] = deque()
-        self._bytes = 0
         self._running: Put | None = None
         self._task: asyncio.Task[None] | None = None
 
     def submit(self, put: Put) -> None:
         """Add a put. When too many wait already, a plain WRITE takes the place of the same client's last one.
 
-        Refused (PUTCBINPROG) when that cannot be.
+        PutError (PUTCBINPROG) when that cannot be.
         """
         waiting = self._waiting
         mine = [p for p in waiting if p.circuit is put.circuit] if waiting else []
-        if len(mine) >= MAX_WAITING or (waiting and self._bytes + put.size > MAX_WAITING_BYTES):
+        full = put.size > SMALL and self._server.put_bytes + put.size > MAX_WAITING_BYTES
+        if len(mine) >= MAX_WAITING or full:
             if put.notify or not mine or mine[-1].notify:
-                raise Refused(Eca.PUTCBINPROG, f"{len(waiting)} puts are waiting for this PV")
+                raise PutError(Eca.PUTCBINPROG, f"{len(waiting)} puts are waiting for this PV")
             index = max(i for i, p in enumerate(waiting) if p is mine[-1])
-            self._bytes += put.size - waiting[index].size
+            self._server.put_bytes += put.size - waiting[index].size
             waiting[index] = put
             return
         waiting.append(put)
-        self._bytes += put.size
+        self._server.put_bytes += put.size
         if self._task is None:
             self._task = self._server.spawn(self._work())
 
@@ -134,8 +142,10 @@ class PutQueue:
         try:
             while self._waiting:
                 self._running = put = self._waiting.popleft()
-                self._bytes -= put.size
-                status, text = await self._write(put)
+                try:
+                    status, text = await self._write(put)
+                finally:
+                    self._server.put_bytes -= put.size
                 put.circuit.put_done(put, status, text)
         finally:
             self._running = self._task = None

@@ -1,6 +1,6 @@
 """UDP name searches: which sockets an IOC listens on, and the answers.
 
-Several IOCs share one port on one host. Every one of them binds the interface's broadcast address as well as its own, with
+Several IOCs share one port on one host. Each binds the interface's broadcast address as well as its own, with
 SO_REUSEADDR: a broadcast then reaches all, where a unicast search reaches only the one that bound last. On loopback the
 broadcast address is 127.255.255.255. SO_REUSEPORT is not used: it would deal the searches out among the IOCs.
 """
@@ -27,11 +27,11 @@ MAX_REPLY = 1472
 DATAGRAMS_PER_TURN = 64
 
 
-class AddressInUse(OSError):
+class AddressInUse(OSError):  # noqa: N818  an address in use is what it is
     """A port is taken by a program that does not share it; the text is one clear line."""
 
 
-class AddressNotAvailable(OSError):
+class AddressNotAvailable(OSError):  # noqa: N818
     """The interface is none of this host's; the text is one clear line."""
 
 
@@ -149,11 +149,11 @@ class SearchResponder:
         try:
             for message in wire.split_datagram(data):
                 if message.command == Command.VERSION:
-                    version = message.count
+                    version = message.data_count
                     if message.data_type & wire.SEQUENCE_VALID:
                         sequence, valid = message.cid, wire.SEQUENCE_VALID
                 elif message.command == Command.SEARCH:
-                    version = max(version, message.count)
+                    version = max(version, message.data_count)
                     reply = self._search(message)
                     if reply:
                         replies.append(reply)
@@ -180,7 +180,7 @@ class SearchResponder:
 
     def _search(self, message: wire.Message) -> bytes:
         self.searches += 1
-        if message.count < wire.OLDEST_VERSION:
+        if message.data_count < wire.OLDEST_VERSION:
             return b""
         if self._known(wire.text(message.payload)):
             return wire.message(
@@ -192,5 +192,7 @@ class SearchResponder:
                 wire.MINOR_VERSION.to_bytes(2, "big"),
             )
         if message.data_type == wire.REPLY_WANTED:
-            return wire.message(Command.NOT_FOUND, wire.REPLY_WANTED, message.count, message.cid, message.available)
+            return wire.message(
+                Command.NOT_FOUND, wire.REPLY_WANTED, message.data_count, message.cid, message.available
+            )
         return b""

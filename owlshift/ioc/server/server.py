@@ -17,6 +17,7 @@ from . import beacon, feed, names
 from .circuit import Circuit
 from .limited import LimitedLog
 from .search import AddressInUse, SearchResponder, explain
+from .stream import Stream
 from .wire import MAX_MESSAGE
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,16 @@ log = logging.getLogger(__name__)
 class CaServer:
     """Serves the PVs of `pvdb` over Channel Access.
 
-    `pvdb` maps names to caproto ChannelData; it is asked with `in` and `[]` only, so names may be made when they are asked
-    for. `interface` is an IPv4 address of this host, or 0.0.0.0; `port` is the UDP port of searches and the first TCP port
-    tried. `on_clients(clients, channels)` is called soon after either number changed. `max_message` is the greatest payload
-    in bytes, `max_circuits` the greatest number of clients (by default what the process' file descriptors allow),
-    `max_channels` the greatest number of channels, and of monitors, of one client.
+    `pvdb` maps names to caproto ChannelData; it is asked with `in` and `[]` only, so names may be made when they are
+    asked for. `interface` is an IPv4 address of this host, or 0.0.0.0; `port` is the UDP port of searches and the first
+    TCP port tried. `on_clients(clients, channels)` is called soon after either number changed. `max_message` is the
+    greatest payload in bytes, `max_circuits` the greatest number of clients (by default what the process' file
+    descriptors allow), `max_channels` the greatest number of channels, and of monitors, of one client.
 
-    Counters, for reading: `clients`, `channels`, `monitors`, `puts` (requests), `updates` (monitor events given to clients),
-    `dropped_updates` (replaced by a newer value before a slow client could take them), `malformed_circuits` (dropped for a
-    fault of the client's), `refused_circuits` (over `max_circuits`), `searches`, `malformed_datagrams`, `port` (TCP).
+    Counters, for reading: `clients`, `channels`, `monitors`, `puts` (requests), `updates` (monitor events given to
+    clients), `dropped_updates` (replaced by a newer value before a slow client could take them), `malformed_circuits`
+    (dropped for a fault of the client's), `refused_circuits` (over `max_circuits`), `searches`, `malformed_datagrams`,
+    `port` (TCP).
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class CaServer:
         self.dropped_updates = 0
         self.malformed_circuits = 0
         self.refused_circuits = 0
+        self.put_bytes = 0
+        """Bytes of the puts that wait or run."""
         self.limited = LimitedLog(log)
         self._on_clients = on_clients
         self._told = True
@@ -94,7 +98,7 @@ class CaServer:
     async def run(self, stop: asyncio.Event, on_ready: Callable[[], None] | None = None) -> None:
         """Serve until `stop` is set. `on_ready` is called once clients can connect.
 
-        Raises AddressInUse, AddressNotAvailable or another OSError, with a text fit for the user, when it cannot listen.
+        Raises AddressInUse, AddressNotAvailable or another OSError, with a text for the user, when it cannot listen.
         """
         loop = self._loop = asyncio.get_running_loop()
         listener = self._bind_tcp()
@@ -210,7 +214,7 @@ class CaServer:
         self.channels -= 1
         self._changed()
 
-    def malformed(self, circuit: Circuit, reason: str) -> None:
+    def malformed(self, circuit: Stream, reason: str) -> None:
         """A circuit is dropped for what its client sent."""
         self.malformed_circuits += 1
         self.limited(

@@ -1,8 +1,8 @@
 """A PV's value as Channel Access elements: every conversion between native types, on the way out.
 
 Nothing a PV may hold makes this fail for a client's sake: numbers out of range are clamped, text that does not fit is
-cut at a character boundary, characters that cannot be encoded become "?". Only text that is asked for as a number and is
-none raises ValueError, as EPICS base fails such a read.
+cut at a character boundary, characters that cannot be encoded become "?". Only text that is asked for as a number and
+is none raises ValueError, as EPICS base fails such a read.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ _FLOAT = struct.Struct(">f").pack
 _NUMBERS = frozenset({ChannelType.INT, ChannelType.FLOAT, ChannelType.LONG, ChannelType.DOUBLE})
 
 MAX_TEXT = 39
+
+
+def state(channel: ChannelData) -> dict[str, Any]:
+    """Where caproto keeps a PV's value, time and metadata; its data model has no other access to all of them."""
+    return channel._data  # noqa: SLF001
 
 
 def encoded(value: str | bytes, encoding: str | None, limit: int) -> bytes:
@@ -109,7 +114,7 @@ def pack_texts(texts: Sequence[str | bytes], encoding: str | None) -> bytes:
 
 def labels_of(channel: ChannelData) -> tuple[str, ...]:
     """The state names of an enum PV; empty for others."""
-    return tuple(channel._data.get("enum_strings") or ())  # noqa: SLF001  caproto's data model has no public access
+    return tuple(state(channel).get("enum_strings") or ())
 
 
 def enum_index(value: Any, labels: Sequence[str]) -> int:
@@ -132,7 +137,7 @@ def _char_bytes(channel: ChannelData, value: Any) -> bytes:
     if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], str | bytes):
         value = value[0]
     if isinstance(value, str | bytes):
-        return encoded(value, channel.string_encoding, channel.max_length)
+        return encoded(value, channel.string_encoding, channel.max_length or 1)
     return pack_numbers(value if hasattr(value, "__len__") else [value], CHAR)
 
 
@@ -154,7 +159,7 @@ def elements(channel: ChannelData, target: int, long_string: bool = False) -> by
     `long_string` gives text as CHAR elements closed by a NUL (the `$` modifier of a PV name). ValueError when text is
     asked for as a number and is none.
     """
-    value = channel._data["value"]  # noqa: SLF001
+    value = state(channel)["value"]
     source = channel.data_type
     if source in _NUMBERS:
         if type(value) is float or type(value) is int:
@@ -165,8 +170,8 @@ def elements(channel: ChannelData, target: int, long_string: bool = False) -> by
             return pack_numbers(value if hasattr(value, "__len__") else (value,), target)
         precision = None
         if source in (ChannelType.FLOAT, ChannelType.DOUBLE):
-            precision = int(channel._data.get("precision") or 0)  # noqa: SLF001
-        numbers = value if hasattr(value, "__len__") else (value,)
+            precision = int(state(channel).get("precision") or 0)
+        numbers: Any = value if hasattr(value, "__len__") else (value,)
         return pack_texts([number_text(v, precision) for v in numbers], None)
     encoding = channel.string_encoding
     if source == ChannelType.ENUM:

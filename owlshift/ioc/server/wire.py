@@ -77,7 +77,7 @@ class Message(NamedTuple):
     command: int
     size: int
     data_type: int
-    count: int
+    data_count: int
     cid: int
     available: int
     payload: bytes
@@ -110,7 +110,7 @@ def message(
 
 def error(request: Message, cid: int, status: int, text: str) -> bytes:
     """An ERROR message about `request`: its header, then `text`, cut at 500 bytes."""
-    head = header(request.command, request.size, request.data_type, request.count, request.cid, request.available)
+    head = header(request.command, request.size, request.data_type, request.data_count, request.cid, request.available)
     body = head + text.encode("utf-8", "replace")[:500] + b"\0"
     return message(Command.ERROR, 0, 0, cid, status, body)
 
