@@ -11,12 +11,11 @@ import json
 import logging
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from caproto import AlarmStatus
 
 from .pv import Pv
 
@@ -45,6 +44,7 @@ class Autosave:
         self.tell = tell
         self.changed = changed
         self._complained = -COMPLAINT_PERIOD
+        self._writing = threading.Lock()  # the last write at the stop may meet one that is still under way
 
     def restore(self) -> int:
         """Give the PVs their saved values and return how many; what cannot be used is said and left alone."""
@@ -89,14 +89,17 @@ class Autosave:
         return {
             name: pv.type.to_json(pv.value)
             for name, pv in self.pvs.items()
-            if pv.status != AlarmStatus.UDF and pv.value not in (math.inf, -math.inf)
+            if pv.defined and not (isinstance(pv.value, float) and math.isinf(pv.value))
         }
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Replace the file; OSError when that fails, and then the old one is still there."""
         body = {"format": FORMAT, "version": 1, "ioc": self.prefix, "saved": time.time(), "values": values}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
+        with self._writing:
+            self._replace(self.path.with_suffix(".part"), body)
+
+    def _replace(self, part: Path, body: Mapping[str, Any]) -> None:
         try:
             with part.open("w", encoding="utf-8") as file:
                 json.dump(body, file, indent=1, allow_nan=False)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from caproto import AccessRights
@@ -18,7 +19,7 @@ from .catalogue import catalogue_text
 from .declare import DeclarationError, PutRefused, readback
 from .device import Device, Publisher
 from .health import Health, IocState
-from .pv import Link, Pv, stamp
+from .pv import Client, Link, Pv, stamp
 from .values import Text
 
 log = logging.getLogger("owlshift.ioc")
@@ -29,6 +30,7 @@ LOG_PERIOD = 1.0
 """Seconds in which a PV's refusals make one line in the log; IOC:Msg shows each of them."""
 
 D = TypeVar("D", bound=Device)
+_held: ContextVar[frozenset[int]] = ContextVar("lanes that the running putter holds", default=frozenset())
 
 
 class Ioc(Link, Publisher):
@@ -45,6 +47,8 @@ class Ioc(Link, Publisher):
         """All PVs by full name; complete once `serve` has begun."""
         self.security = AccessSecurity.everybody()
         self.restart_wanted = False
+        self.stopping = False
+        """No put is taken any more."""
         self.failure: str | None = None
         """What ended the IOC, if anything did."""
         self.ended = asyncio.Event()
@@ -146,15 +150,15 @@ class Ioc(Link, Publisher):
         """The catalogue will be posted anew soon."""
         self._catalogue_event.set()
 
-    def put_refused(self, pv: Pv[Any], reason: str, who: str) -> None:
+    def put_refused(self, pv: Pv[Any], reason: str, who: Client) -> None:
         """Say why, to the operator."""
         self.health.errors += 1
-        self._say(pv, f"{pv.name}: {reason}", f"put of {who} refused")
+        self._say(pv, f"{pv.name}: {reason}", who)
 
-    def put_forbidden(self, pv: Pv[Any], who: str) -> None:
+    def put_forbidden(self, pv: Pv[Any], who: Client) -> None:
         """Count it, and say it in the log."""
         self.health.errors += 1
-        self._say(pv, f"{pv.name}: {who} may not write", "put refused")
+        self._say(pv, f"{pv.name}: {who} may not write", who)
 
     def bad_value(self, pv: Pv[Any], error: Exception) -> None:
         """Count it, and say it in the log once a minute."""
@@ -169,17 +173,22 @@ class Ioc(Link, Publisher):
         self._said[key] = now
         return True
 
-    def _say(self, pv: Pv[Any], text: str, prefix: str) -> None:
+    def _say(self, pv: Pv[Any], text: str, who: Client) -> None:
         self.health.Msg.take(text, stamp())
         if self._due(pv.name, LOG_PERIOD):
-            log.info("%s: %s", prefix, text)
+            log.info("put by %s refused: %s", who, text)
 
-    async def put(self, pv: Pv[Any], value: Any, who: str) -> None:
+    async def put(self, pv: Pv[Any], value: Any, who: Client) -> None:
         """Carry out a put that has been checked; PutRefused when it is refused or fails.
 
         Up to its place in the lane nothing is awaited: puts run in the order in which they arrive.
         """
         self.health.puts += 1
+        if self.stopping:
+            self.put_refused(pv, "the IOC is stopping", who)
+            raise PutRefused("the IOC is stopping")
+        if self.security.trapped(pv.declaration.asg, who.user, who.host):
+            log.info("%s: put of %r by %s", pv.name, value, who)
         if pv.declaration.function is None:
             await pv.carry_out(value)
             return
@@ -195,17 +204,26 @@ class Ioc(Link, Publisher):
         if not task.cancelled():
             task.exception()  # told already; this keeps asyncio from telling it again
 
-    async def _run_put(self, lane: asyncio.Lock, pv: Pv[Any], value: Any, who: str) -> None:
+    async def _run_put(self, lane: asyncio.Lock, pv: Pv[Any], value: Any, who: Client) -> None:
+        held = _held.get()
+        if id(lane) in held:  # a putter that puts to its own lane would wait for itself
+            await self._carry_out(pv, value, who)
+            return
         async with lane:
-            try:
-                await pv.carry_out(value)
-            except PutRefused as refused:
-                self.put_refused(pv, str(refused), who)
-                raise
-            except Exception as error:
-                log.exception("%s: put of %r by %s failed", pv.name, value, who)
-                self.put_refused(pv, f"{type(error).__name__}: {error}", who)
-                raise PutRefused(f"{type(error).__name__}: {error}") from error
+            _held.set(held | {id(lane)})
+            await self._carry_out(pv, value, who)
+
+    async def _carry_out(self, pv: Pv[Any], value: Any, who: Client) -> None:
+        try:
+            await pv.carry_out(value)
+        except PutRefused as refused:
+            self.put_refused(pv, str(refused), who)
+            raise
+        except Exception as error:
+            log.exception("%s: put of %r by %s failed", pv.name, value, who)
+            reason = f"{type(error).__name__}: {error}"
+            self.put_refused(pv, reason, who)
+            raise PutRefused(reason) from error
 
     # The catalogue
 

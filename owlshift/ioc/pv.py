@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from caproto import AccessRights, AlarmStatus, ChannelAlarm, ChannelData, ChannelType, Forbidden, SubscriptionType
 
 from . import fields
-from .declare import Declaration, Limits, Pair, PutRefused, Severity
+from .declare import Declaration, Pair, PutRefused, Severity
 from .server import publish
-from .values import ENCODING, Array, State, Text
+from .values import ENCODING, STRING_BYTES, Array, State, Text
 
 if TYPE_CHECKING:
     from .device import Device
@@ -53,6 +54,19 @@ def stamp(unix_seconds: float | None = None) -> Stamp:
     return max(0, seconds - EPICS_EPOCH), nanoseconds
 
 
+class Client(NamedTuple):
+    """Who puts: what a client claims to be, or the IOC itself."""
+
+    user: str | None = None
+    host: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.user or '?'}@{self.host or '?'}"
+
+
+IOC_ITSELF = Client("ioc", "itself")
+
+
 class Link:
     """What a PV asks of its IOC; this one serves a PV that belongs to none yet."""
 
@@ -69,13 +83,13 @@ class Link:
     def bad_value(self, pv: Pv[Any], error: Exception) -> None:
         """The IOC posted something that the PV cannot have."""
 
-    def put_refused(self, pv: Pv[Any], reason: str, who: str) -> None:
+    def put_refused(self, pv: Pv[Any], reason: str, who: Client) -> None:
         """A put was refused before it came to a putter."""
 
-    def put_forbidden(self, pv: Pv[Any], who: str) -> None:
+    def put_forbidden(self, pv: Pv[Any], who: Client) -> None:
         """A put came from somebody who may not write."""
 
-    async def put(self, pv: Pv[Any], value: Any, who: str) -> None:
+    async def put(self, pv: Pv[Any], value: Any, who: Client) -> None:
         """Carry out a put that has been checked."""
         await pv.carry_out(value)
 
@@ -99,9 +113,13 @@ class Pv(ChannelData, Generic[T]):
         self.limits = declaration.limits
         self._fields: dict[str, ChannelData] = {}
         self._evaluate: Callable[[Any], AlarmState] = _no_alarm
+        self._given = GOOD
+        self._invalidated = False
+        self.defined = False
+        """It has had a value."""
         self._rights = AccessRights.READ if declaration.kind == "readback" else AccessRights.READ | AccessRights.WRITE
-        defined = declaration.initial is not None
-        value = self.type.coerce(declaration.initial) if defined else self.type.zero
+        initial = declaration.initial
+        value = self.type.zero if initial is None else self.type.coerce(initial)
         super().__init__(
             alarm=ChannelAlarm(status=AlarmStatus.UDF, severity=Severity.INVALID, string_encoding=ENCODING),
             value=value,
@@ -118,7 +136,7 @@ class Pv(ChannelData, Generic[T]):
             self._data["units"] = declaration.units
             self._data["precision"] = declaration.precision
         self._apply_limits()
-        if defined:
+        if initial is not None:
             self._store(value, self._evaluate(value), self._data["timestamp"])
 
     # What the application uses
@@ -167,7 +185,7 @@ class Pv(ChannelData, Generic[T]):
         """
         given = {"control": control, "display": display, "warn": warn, "alarm": alarm}
         changed = {name: pair for name, pair in given.items() if pair is not None}
-        limits = Limits(**{**{name: getattr(self.limits, name) for name in given}, **changed})
+        limits = replace(self.limits, **changed)
         problems = limits.problems(self.type.kind == "long")
         if not self.type.numeric:
             problems.append(f"{self.type.kind} has no limits")
@@ -178,11 +196,9 @@ class Pv(ChannelData, Generic[T]):
         self.limits = limits
         self._apply_limits()
         self._emit(PROPERTY)
-        if (
-            self.status not in (AlarmStatus.UDF, AlarmStatus.COMM, AlarmStatus.READ)
-            or self.severity != Severity.INVALID
-        ):
-            self._store(self._data["value"], self._evaluate(self._data["value"]), self._data["timestamp"])
+        if self.defined and not self._invalidated:
+            value = self._data["value"]
+            self._store(value, self._judge(value), self._data["timestamp"])
         for name, field in self._fields.items():
             fields.refresh(self, name, field)
         self.link.catalogue_changed()
@@ -195,15 +211,14 @@ class Pv(ChannelData, Generic[T]):
         `alarm` is what the caller knows beyond the limits; the more severe of both counts.
         """
         accepted = self.type.coerce(value)
-        judged = self._evaluate(accepted)
-        if alarm is not None and alarm[1] > judged.severity:
-            judged = AlarmState(AlarmStatus(alarm[0]), Severity(alarm[1]))
-        self._store(accepted, judged, when)
+        self._given = GOOD if alarm is None else AlarmState(AlarmStatus(alarm[0]), Severity(alarm[1]))
+        self._store(accepted, self._judge(accepted), when)
 
     def mark(self, status: AlarmStatus, severity: Severity, when: Stamp) -> None:
         """Keep the value and change the alarm, in one event; nothing when it is so already."""
         if (self._alarm.status, self._alarm.severity) == (status, severity):
             return
+        self._invalidated = True
         self._data["timestamp"] = when
         self._set_alarm(AlarmState(status, severity))
         self._emit(ALARM)
@@ -212,11 +227,17 @@ class Pv(ChannelData, Generic[T]):
         """Take back a saved value: no putter runs. ValueError when it is none, or outside of the control limits."""
         self.preset(value)
 
+    def _judge(self, value: Any) -> AlarmState:
+        """The alarm of a value: of its limits or states, or what the IOC's code knows besides when that is worse."""
+        found = self._evaluate(value)
+        return self._given if self._given.severity > found.severity else found
+
     def _store(self, value: Any, alarm: AlarmState, when: Stamp) -> None:
         data = self._data
         flags = 0
-        # a first value that happens to be the start value is news all the same
-        if not self.type.same(value, data["value"]) or self._alarm.status == AlarmStatus.UDF:
+        self._invalidated = False
+        if not self.defined or not self.type.same(value, data["value"]):
+            self.defined = True
             flags = VALUE
             data["value"] = value
             if self.declaration.save:
@@ -309,7 +330,7 @@ class Pv(ChannelData, Generic[T]):
     @property
     def long_string_max_length(self) -> int:
         """Bytes that `NAME.VAL$` holds."""
-        return 40
+        return self.type.count if isinstance(self.type, Text) else STRING_BYTES + 1
 
     @property
     def units(self) -> str:
@@ -345,13 +366,13 @@ class Pv(ChannelData, Generic[T]):
         user_address: Any = None,
     ) -> None:
         """A client's put. Returns when it is done; Forbidden, PutRefused, or whatever the putter raised."""
+        who = Client(username, hostname)
         if AccessRights.WRITE not in self.check_access(hostname, username):
-            self.link.put_forbidden(self, f"{username or '?'}@{hostname or '?'}")
-            raise Forbidden(f"{username}@{hostname} may not write {self.name}")
+            self.link.put_forbidden(self, who)
+            raise Forbidden(f"{who} may not write {self.name}")
         if data_type in (ChannelType.PUT_ACKT, ChannelType.PUT_ACKS):
             await super().write_from_dbr(data, data_type, metadata)
             return
-        who = f"{username or '?'}@{hostname or '?'}"
         try:
             if data_type > ChannelType.DOUBLE:
                 raise ValueError(f"a put of type {ChannelType(data_type).name}")
@@ -362,8 +383,11 @@ class Pv(ChannelData, Generic[T]):
             raise PutRefused(str(error)) from None
         await self.link.put(self, value, who)
 
-    async def put(self, value: Any, who: str = "the IOC") -> None:
-        """What a client's put of `value` does: the checks and the putter. PutRefused when it is refused."""
+    async def put(self, value: Any, who: Client = IOC_ITSELF) -> None:
+        """What a client's put of `value` does: the checks and the putter; PutRefused when it is refused.
+
+        Within a putter, a put to the same lane runs at once.
+        """
         try:
             accepted = self.type.coerce(value)
             if accepted != accepted and not isinstance(self.type, Array):
@@ -390,6 +414,7 @@ class Pv(ChannelData, Generic[T]):
             result = await self._call(function, value)
             if result is not None:
                 value = self.type.coerce(result)
+        self._given = GOOD
         self._store(value, self._evaluate(value), stamp())
 
     async def _call(self, function: Any, value: Any) -> Any:

@@ -83,8 +83,10 @@ async def _serve(ioc: Ioc, settings: CaServerSettings, state_dir: Path | None, a
     stop_server = asyncio.Event()
     ready = asyncio.Event()
     serving = None
+    started = False
     try:
         await ioc.start()
+        started = True
         ioc.publish_catalogue()
         serving = loop.create_task(server.run(stop_server, on_ready=ready.set), name="server")
         serving.add_done_callback(lambda task: _server_ended(ioc, task))
@@ -102,7 +104,7 @@ async def _serve(ioc: Ioc, settings: CaServerSettings, state_dir: Path | None, a
     except Exception as error:
         log.exception("%s failed to start", ioc.prefix)
         ioc.fail(f"{type(error).__name__}: {error}")
-    await _end(ioc, autosave)
+    await _end(ioc, autosave, started)
     stop_server.set()
     if serving is not None:
         await asyncio.wait([serving], timeout=STOP_TIMEOUT)
@@ -130,11 +132,13 @@ async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _end(ioc: Ioc, autosave: Autosave | None) -> None:
+async def _end(ioc: Ioc, autosave: Autosave | None, started: bool) -> None:
     """Stop hooks, spawned tasks, autosave: whatever one of them does, the next has its turn."""
+    ioc.stopping = True
     await ioc.set_state(IocState.Stopping)
     try:
-        await asyncio.wait_for(ioc.stop(), STOP_TIMEOUT)
+        if started:
+            await asyncio.wait_for(ioc.stop(), STOP_TIMEOUT)
     except Exception as error:
         log.exception("%s stop failed", ioc.prefix)
         ioc.fail(f"stop: {type(error).__name__}: {error}")

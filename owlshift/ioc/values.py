@@ -49,7 +49,11 @@ def _number(raw: bytes) -> float:
     """A number from the text that a client put to a number."""
     text = _text(raw).strip()
     try:
-        return int(text) if text.lstrip("+-").isdecimal() else float(text)
+        if "_" in text:  # Python's own
+            raise ValueError
+        if text.lstrip("+-").isdecimal():
+            return int(text)
+        return int(text, 16) if text.lower().lstrip("+-").startswith("0x") else float(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a number") from None
 
@@ -101,7 +105,7 @@ class Double(ValueType):
 
     def coerce(self, value: Any) -> float:
         """Any real number."""
-        if not isinstance(value, numbers.Real):
+        if not isinstance(value, numbers.Real | np.bool_):
             raise ValueError(f"{value!r} is not a number")
         return float(value)
 
@@ -111,6 +115,8 @@ class Double(ValueType):
 
 
 def _integer(value: Any) -> int:
+    if isinstance(value, np.bool_):
+        value = bool(value)
     if isinstance(value, numbers.Integral):
         result = int(value)
     elif isinstance(value, numbers.Real) and float(value).is_integer():
@@ -132,7 +138,7 @@ class Long(ValueType):
     def from_put(self, data: Any, dbr: ChannelType) -> int:
         """An integer, in any type; a fraction or more than 32 bits is refused."""
         item = _one(data)
-        return _integer(_number(item) if dbr == ChannelType.STRING else item.item())
+        return _integer(_number(item) if dbr == ChannelType.STRING else item)
 
     def coerce(self, value: Any) -> int:
         """Any real number that is an integer of 32 bits."""
@@ -167,7 +173,7 @@ class State(ValueType):
         """A label, or the number of a state."""
         item = _one(data)
         if dbr != ChannelType.STRING:
-            return self.coerce(item.item())
+            return self.coerce(item)
         text = _text(item)
         if text in self.labels and text:
             return self.members[self.labels.index(text)]
@@ -179,7 +185,7 @@ class State(ValueType):
         """A member, its number, or its label."""
         if isinstance(value, str) and value and value in self.labels:
             return self.members[self.labels.index(value)]
-        member = self.members.get(_integer(value)) if isinstance(value, numbers.Real) else None
+        member = self.members.get(_integer(value)) if isinstance(value, numbers.Real | np.bool_) else None
         if member is None:
             raise ValueError(f"{value!r} is none of the states 0..{len(self.labels) - 1}")
         return member
@@ -200,7 +206,7 @@ class String(ValueType):
             text = _text(np.asarray(data, "u1").tobytes())
         else:
             item = _one(data)
-            text = _text(item) if dbr == ChannelType.STRING else f"{item.item():.15g}"
+            text = _text(item) if dbr == ChannelType.STRING else f"{float(item):.15g}"
         if len(text.encode(ENCODING)) > STRING_BYTES:
             raise ValueError(f"text of more than {STRING_BYTES} bytes")
         return text
