@@ -120,6 +120,7 @@ class Driver:
         self._why: dict[str, DeviceError] = {name: Disconnected("not connected yet") for name in self.boards}
         self._writes = dict.fromkeys(self.boards, 0)
         self._silent_probes = 0
+        self._doubtful: set[str] = set()
 
     # --- the connection
 
@@ -212,6 +213,7 @@ class Driver:
 
     async def _poll_board(self, line: Line, board: BoardSpec, settings: bool) -> None:
         error: DeviceError | None = None
+        settings = settings or board.name in self._doubtful
         silences = 0
         for _ in range(_READ_TRIES):
             writes = self._writes[board.name]
@@ -226,11 +228,13 @@ class Driver:
                 error = bad
             else:
                 if writes == self._writes[board.name]:
+                    self._doubtful.discard(board.name)
                     await self._listener.reading(board.name, reading)
                     return
                 error = None  # but what was read may be older than what has been written meanwhile
         if error is None:
             return
+        self._doubtful.add(board.name)
         if silences:
             self._present.remove(board)
             self._absent.append(board)

@@ -98,7 +98,7 @@ class Line:
             (Request(board, "MON", "BDNAME"), None),
             (Request(board, "MON", "BDNCH"), None),
         )
-        """Gives, for the board in doubt, different questions to a board that should answer, and the answers if known."""
+        """Gives, for a board in doubt, different questions to a board that should answer; and the answers if known."""
         self._depth, self._timeout = depth, timeout
         self._counters, self._complaints = counters, complaints
         self._stream: Stream | None = None
