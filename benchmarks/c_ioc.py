@@ -46,8 +46,8 @@ def counter_database(prefix: str, count: int, scan: str = ".1 second") -> str:
 class CIoc:
     """One C IOC that serves `database` on 127.0.0.1:`port` until `stop` or the end of the `with` block.
 
-    `environment` is what a client needs to reach it. Its stdin stays open for as long as it runs: the IOC ends by itself
-    when this process does.
+    `environment` is what a client needs to reach it. Its stdin stays open for as long as it runs: the IOC ends by
+    itself when this process does.
     """
 
     def __init__(self, database: str, port: int | None = None, beacon_port: int | None = None) -> None:
@@ -171,7 +171,10 @@ class CIoc:
 
 
 def main() -> None:
-    """Run the counters in the foreground: `python benchmarks/c_ioc.py [COUNT] [PREFIX]`; Ctrl-C or the end of stdin stops it."""
+    """Run the counters in the foreground: `python benchmarks/c_ioc.py [COUNT] [PREFIX]`.
+
+    Ctrl-C or the end of stdin stops it.
+    """
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     prefix = sys.argv[2] if len(sys.argv) > 2 else "BENCH:"
     with CIoc(counter_database(prefix, count)) as ioc:

@@ -14,7 +14,10 @@ from owlshift.ca.protocol import Access, Dbr
 
 @dataclass(slots=True)
 class Batch:
-    """Events of one data type and one element count, in the order of their arrival. All arrays are the receiver's to keep."""
+    """Events of one data type and one element count, in the order of their arrival.
+
+    All arrays are the receiver's to keep.
+    """
 
     dbr: Dbr
     """The channels' native type."""

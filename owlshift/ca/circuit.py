@@ -121,7 +121,7 @@ class Circuit:
         self._pacer = pacer
         self._stats = stats
         self._buffer = buffer
-        self._view = memoryview(buffer)
+        self._view = buffer.data
         self._arrays = arrays
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None

@@ -38,9 +38,9 @@ DEFAULT_TIMEOUT = 5.0
 class Client:
     """A vectorised Channel Access client in one asyncio event loop.
 
-    `addresses`: where to search, from the `EPICS_CA_*` environment when None. `sink` receives events; without one the client
-    is for `get` and `put`. `pace`: the longest time in seconds that data wait to be read, which sets the size of batches at
-    high rates. `metadata`: ask for units, limits and states of channels, and follow their changes.
+    `addresses`: where to search, from the `EPICS_CA_*` environment when None. `sink` receives events; without one the
+    client is for `get` and `put`. `pace`: the longest time in seconds that data wait to be read, which sets the size of
+    batches at high rates. `metadata`: ask for units, limits and states of channels, and follow their changes.
     """
 
     def __init__(
@@ -98,7 +98,10 @@ class Client:
     def subscribe(
         self, names: Iterable[str], mask: DBE = DBE.VALUE | DBE.ALARM, priority: int = 0
     ) -> NDArray[np.uint32]:
-        """Subscribe to channels, found or not yet, and return their ids in the order of `names`; ValueError for a bad name."""
+        """Subscribe to channels, found or not yet, and return their ids in the order of `names`.
+
+        ValueError for a bad name.
+        """
         if isinstance(names, str):
             raise TypeError("a list of names is needed")
         if not mask or not 0 <= priority <= 99:
@@ -150,8 +153,9 @@ class Client:
     ) -> Reading | list[Any]:
         """Read one channel, or several at once.
 
-        `as_string`: let the server turn the value into text. CaError (CaTimeoutError, CaStatusError, …) when a value cannot be
-        had within `timeout` seconds; with `return_exceptions` a list has the exceptions in the place of the values.
+        `as_string`: let the server turn the value into text. CaError (CaTimeoutError, CaStatusError, …) when a value
+        cannot be had within `timeout` seconds; with `return_exceptions` a list has the exceptions in the place of the
+        values.
         """
         if isinstance(names, str):
             return await self._get(names, timeout, as_string)
@@ -188,8 +192,8 @@ class Client:
     async def put(self, name: str, value: Any, *, wait: bool = True, timeout: float = DEFAULT_TIMEOUT) -> None:
         """Write one channel; an enum also takes a state's label.
 
-        With `wait` this returns when the server says that all is done, and CaStatusError says why it refused. ValueError or
-        TypeError when the value cannot be of the channel's type.
+        With `wait` this returns when the server says that all is done, and CaStatusError says why it refused.
+        ValueError or TypeError when the value cannot be of the channel's type.
         """
         directory = self._running()
         channel = self._channel(name)

@@ -378,7 +378,7 @@ class Directory:
         pass
 
     def _version(self, circuit: Circuit, group: Group) -> None:
-        circuit.minor_version = group.shape.count
+        circuit.minor_version = group.shape.elements
 
     def _access_rights(self, circuit: Circuit, group: Group) -> None:
         for number, rights in zip(*group.parameters(), strict=True):
@@ -393,7 +393,7 @@ class Directory:
                     self._tell("changed", channel.info())
 
     def _created(self, circuit: Circuit, group: Group) -> None:
-        code, count = group.shape.dbr, group.shape.count
+        code, count = group.shape.dbr, group.shape.elements
         if code > Dbr.DOUBLE:
             raise MalformedError("unknown data type")
         dbr = Dbr(code)
@@ -420,7 +420,9 @@ class Directory:
             channel.property_subscribed = True
         ids = np.array([channel.id for channel in created], dtype=np.uint32)
         sids = np.array([channel.sid for channel in created], dtype=np.uint32)
-        circuit.send(messages.subscribe(sids, ids | PROPERTY_BIT, dbr.control, np.ones_like(ids), DBE.PROPERTY))
+        circuit.send(
+            messages.subscribe(sids, ids | np.uint32(PROPERTY_BIT), dbr.control, np.ones_like(ids), DBE.PROPERTY)
+        )
 
     def _properties(self, circuit: Circuit, group: Group) -> None:
         dbr = Dbr(group.shape.dbr - CONTROL_OFFSET)
@@ -519,7 +521,7 @@ class Directory:
     def _read_answer(self, circuit: Circuit, group: Group) -> None:
         shape = group.shape
         for status, number, payload in zip(*group.parameters(), group.payloads(), strict=True):
-            if not self.pending.finish(number, circuit, status, (shape.dbr, shape.count, payload)):
+            if not self.pending.finish(number, circuit, status, (shape.dbr, shape.elements, payload)):
                 self.stats.ignored["answer to no request"] += 1
 
     def _write_answer(self, circuit: Circuit, group: Group) -> None:

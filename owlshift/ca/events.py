@@ -112,7 +112,7 @@ def decode_events(group: Group, circuit: int, expected: Expectations, counts: Co
     """
     shape = group.shape
     dbr = shape.dbr - TIME_OFFSET
-    dtype = _time_dtype(dbr, shape.header, shape.payload, shape.count)
+    dtype = _time_dtype(dbr, shape.header, shape.payload, shape.elements)
     if dtype is None:
         raise MalformedError("count does not fit payload")
     rows = group.rows.view(dtype)

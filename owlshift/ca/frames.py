@@ -1,9 +1,9 @@
 """Messages in a receive buffer: where they are, found without a Python step per message.
 
-Every Channel Access message is a multiple of 8 bytes long. A buffer is therefore looked at as 8-byte slots, and the first
-slot of a header (command, payload size, data type, count) is the message's *shape*. Long runs of one shape are a strided
-view of the buffer. Where shapes mix, the slot that follows each slot (were it a header) is computed for all slots at once, and
-the chain of true headers is picked from that by pointer jumping.
+Every Channel Access message is a multiple of 8 bytes long. A buffer is therefore looked at as 8-byte slots, and the
+first slot of a header (command, payload size, data type, count) is the message's *shape*. Long runs of one shape are a
+strided view of the buffer. Where shapes mix, the slot that follows each slot (were it a header) is computed for all
+slots at once, and the chain of true headers is picked from that by pointer jumping.
 """
 
 from __future__ import annotations
@@ -30,15 +30,13 @@ _SMALL = 1536
 """Below this many bytes walking the headers one by one is faster."""
 _JUMPS = 4
 
-_SHAPE = struct.Struct("=Q")
-
 
 class Shape(NamedTuple):
     """What is equal for all messages of a group."""
 
     command: int
     dbr: int
-    count: int
+    elements: int
     payload: int
     header: int = HEADER_SIZE
 
@@ -113,11 +111,11 @@ def _shape_at(data: memoryview, position: int) -> Shape | None:
 def split(data: NDArray[np.uint8], array_ids: NDArray[np.bool_] | None = None, limit: int = MAX_MESSAGE) -> Split:
     """Find the complete messages in `data`, which starts with a header, and group them by shape.
 
-    The groups follow the stream, except that inside a mixed window (128 KiB) scalar events are grouped by shape. `array_ids`
-    says by subscription id which events belong to channels of more than one element (None: only the count in the message
-    does). Nothing is allocated for what a header merely announces.
+    The groups follow the stream, except that inside a mixed window (128 KiB) scalar events are grouped by shape.
+    `array_ids` says by subscription id which events belong to channels of more than one element (None: only the count
+    in the message does). Nothing is allocated for what a header merely announces.
     """
-    view = memoryview(data)
+    view = data.data
     groups: list[Group] = []
     position, end = 0, len(data)
     while True:
@@ -134,7 +132,7 @@ def split(data: NDArray[np.uint8], array_ids: NDArray[np.bool_] | None = None, l
         run = 1 if shape.header != HEADER_SIZE else _run_length(data, position, size)
         left = end - position - run * size
         if run >= _MIN_RUN or shape.header != HEADER_SIZE or left < HEADER_SIZE:
-            rows = np.ndarray((run,), _void(size), data, position)  # type: ignore[call-overload]
+            rows = np.ndarray((run,), _void(size), data.data, position)
             _add_run(groups, shape, rows, array_ids)
             position += run * size
             continue
@@ -152,7 +150,7 @@ def _run_length(data: NDArray[np.uint8], position: int, size: int) -> int:
     possible = (len(data) - position) // size
     if possible == 1:
         return 1
-    shapes = np.ndarray((possible,), np.uint64, data, position, (size,))  # type: ignore[call-overload]
+    shapes = np.ndarray((possible,), np.uint64, data.data, position, (size,))
     same = shapes == shapes[0]
     first = int(same.argmin())
     return possible if first == 0 else first
@@ -161,7 +159,7 @@ def _run_length(data: NDArray[np.uint8], position: int, size: int) -> int:
 def _add_run(groups: list[Group], shape: Shape, rows: NDArray[np.void], array_ids: NDArray[np.bool_] | None) -> None:
     if shape.command != Command.EVENT_ADD:
         groups.append(Group(shape, rows))
-    elif shape.count != 1:
+    elif shape.elements != 1:
         groups.append(Group(shape, rows, array=True))
     elif array_ids is None:
         groups.append(Group(shape, rows))
@@ -196,7 +194,7 @@ def _starts(window: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], st
 
 def _walk(window: NDArray[np.uint8]) -> NDArray[np.intp]:
     """The starts of complete messages, one header after the other."""
-    view = memoryview(window)
+    view = window.data
     found: list[int] = []
     position = 0
     while (shape := _shape_at(view, position)) is not None:
@@ -251,7 +249,7 @@ def _group_window(
 ) -> int:
     """Add the messages that start at `starts` to `groups`; return how many bytes they take."""
     slots = window[: len(window) & ~7].view(np.uint64)
-    view = memoryview(window)
+    view = window.data
     keys = slots[starts]
     last = int(starts[-1]) << 3
     tail = _shape_at(view, last)
@@ -281,7 +279,7 @@ def _add_plain(
     groups: list[Group], window: NDArray[np.uint8], keys: NDArray[np.uint64], starts: NDArray[np.intp]
 ) -> None:
     """One group for each shape, by its first appearance."""
-    view = memoryview(window)
+    view = window.data
     for _ in range(12):
         if len(keys) == 0:
             return
@@ -304,7 +302,7 @@ def _add_ordered(
     groups: list[Group], window: NDArray[np.uint8], keys: NDArray[np.uint64], starts: NDArray[np.intp]
 ) -> None:
     """One group for each run of equal shapes; messages with a long header stand alone."""
-    view = memoryview(window)
+    view = window.data
     edges = np.flatnonzero(np.diff(keys)) + 1
     for part in np.split(starts, edges):
         shape = _shape_at(view, int(part[0]) << 3)
@@ -323,5 +321,5 @@ def _add_rows(
         return
     # all windows of `size` bytes at a distance of one slot: taking rows of that is one memcpy each
     possible = (len(window) - shape.size) // 8 + 1
-    overlapping = np.ndarray((possible,), _void(shape.size), window, 0, (8,))  # type: ignore[call-overload]
+    overlapping = np.ndarray((possible,), _void(shape.size), window.data, 0, (8,))
     groups.append(Group(shape, overlapping[starts], array))

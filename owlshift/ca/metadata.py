@@ -16,7 +16,10 @@ Limits = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Limits are (low, high) and None for strings and enums; NaN and equal limits are passed on as the server gave them."""
+    """Limits are (low, high) and None for strings and enums.
+
+    NaN and equal limits are passed on as the server gave them.
+    """
 
     units: str = ""
     precision: int | None = None
@@ -39,7 +42,10 @@ ENUM_STATE_SIZE = 26
 
 @lru_cache(maxsize=64)
 def control_dtype(dbr: Dbr, header: int, size: int) -> np.dtype | None:
-    """The fields of a message of `size` bytes with a DBR_CTRL payload behind `header` bytes; None where it is too short."""
+    """The fields of a message of `size` bytes with a DBR_CTRL payload behind `header` bytes.
+
+    None where it is too short.
+    """
     names: list[str] = []
     formats: list[Any] = []
     offsets: list[int] = []

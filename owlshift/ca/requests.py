@@ -131,8 +131,8 @@ def read_value(name: str, code: int, count: int, payload: bytes, native_count: i
 def write_value(name: str, value: Any, dbr: Dbr, native_count: int) -> tuple[Dbr, int, bytes]:
     """The data type, count and bytes to send for `value`; ValueError or TypeError when it does not fit the channel.
 
-    Text for a numeric or enum channel goes as a string, which the server converts or refuses; text for a char array goes as its
-    bytes with a NUL at the end.
+    Text for a numeric or enum channel goes as a string, which the server converts or refuses; text for a char array
+    goes as its bytes with a NUL at the end.
     """
     if isinstance(value, str | bytes):
         raw = value.encode() if isinstance(value, str) else value
