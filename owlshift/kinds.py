@@ -116,5 +116,5 @@ def services() -> dict[str, ServiceKind]:
     return {name: load() for name, load in _load(SERVICE_GROUP).items()}
 
 
-RESTART_EXIT_CODE = 86
+RESTART_EXIT_CODE = 85
 """A process that ends with this code asks to be started again at once (SYSRESET)."""
