@@ -93,6 +93,7 @@ class Retrieval:
     def _open(self, asked: DataRequest, extension: str, chunked: bool) -> StreamAnswer:
         """The answer with its first bytes already made, so that what goes wrong at once has a status of its own."""
         answers = [source.open_answer(self.reader, target, asked) for target in asked.targets]
+        answers[0] = source.begun(answers[0])
         chunks = Chunks(_encode(extension, answers))
         headers = {"Content-Type": CONTENT_TYPES[extension]}
         warnings = dict.fromkeys(w for answer in answers for w in answer.warnings)
@@ -305,7 +306,10 @@ async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, Refused):
         return _sentence(error.status, error.sentence)
     if isinstance(error, StoreError):
-        return _sentence(503, f"The archive cannot be read: {error}")
+        return _sentence(503, f"The archive cannot be read: {error}.")
+    if isinstance(error, OSError):
+        log.error("the archive cannot be read: %s", error)
+        return _sentence(503, f"The archive cannot be read: {(error.strerror or str(error)).lower()}.")
     if isinstance(error, ClientDisconnect):
         return _sentence(400, "The request broke off.")
     if isinstance(error, HTTPException):
@@ -389,7 +393,7 @@ def create_app(reader: StoreReader) -> ASGIApp:
         get(f"{bpl}/{{action:path}}", _no_action, "POST"),
         get(f"{mgmt}/{{action:path}}", _no_action, "POST"),
     ]
-    handlers = dict.fromkeys((Refused, StoreError, HTTPException, ClientDisconnect, Exception), _refused)
+    handlers = dict.fromkeys((Refused, StoreError, OSError, HTTPException, ClientDisconnect, Exception), _refused)
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return _CrossOrigin(app)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from archiver.retrieval.query import Refused, printable
 from archiver.retrieval.source import headers
+from archiver.retrieval.text import pc
 from archiver.store import PvInfo
 
 DEFAULT_LIMIT = 500
@@ -51,7 +51,7 @@ def full_match(names: list[str], pattern: str) -> list[str]:
         raise Refused(400, f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN} are accepted.")
     array = pa.array(names, pa.string())
     try:
-        pc.match_substring_regex(array.slice(0, 0), pattern)  # by itself: brackets must not close ours
+        pc.match_substring_regex(pa.array([""]), pattern)  # by itself: brackets must not close ours
         mask = pc.match_substring_regex(array, f"^(?:{pattern})$")
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
         reason = printable(str(error).split("regular expression: ")[-1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from archiver.store import Dbr, Samples
 
 DEFAULT_INTERVAL = 900
 MAX_BINS = 20_000_000
+"""In one answer; one of this length is several hundred megabytes."""
+MAX_POINTS = 1_000_000
+"""Of `optimized`, which must hold as many samples before it knows what to answer."""
 _ROWS = 16384
 
 Batches = Iterable[Samples]
-Process = Callable[[Batches, int, int], Iterator[Samples]]
+Run = Callable[[Batches, int, int], Iterator[Samples]]
 """`(samples, with the newest at or before the start first; start; end)` -> samples; times are unix nanoseconds."""
 
 
@@ -63,32 +67,44 @@ _KEEPERS = ("firstSample", "lastSample", "firstFill", "lastFill")
 NUMERIC = frozenset({1, 2, 3, 4, 5, 6})
 
 
+@dataclass(frozen=True)
+class Process:
+    """What an operator does with samples. `interval` is the length of its bins in seconds, None when it has none."""
+
+    run: Run
+    interval: int | None = None
+
+    def check(self, start: int, end: int) -> None:
+        """Refuse a request for more bins than anybody can use."""
+        number = (end - start) // NS // self.interval if self.interval else 0
+        if number > MAX_BINS:
+            raise Refused(400, f"This asks for {number} bins; at most {MAX_BINS} are made. Use longer bins.")
+
+
 def find(operator: Operator, dbr: int | None, array: bool) -> Process | None:
     """The process of an operator for a PV of this type; None when the operator is not known, or not for this type.
 
     404 when its argument is no number, as the appliance answers.
     """
     name = operator.name
-    if name in ("ncount", "nth", *_KEEPERS):
-        interval = _number(operator, 1 if name == "nth" else DEFAULT_INTERVAL)
-        if name == "ncount":
-            return _ncount
-        if name == "nth":
-            return lambda batches, start, end: _nth(batches, start, end, interval)
-        return lambda batches, start, end: _kept(batches, start, end, interval, name)
+    if name == "ncount":
+        return Process(_ncount)
+    if name == "nth":
+        return Process(partial(_nth, step=_number(operator, 1)))
+    if name in _KEEPERS:
+        interval = _number(operator, DEFAULT_INTERVAL)
+        return Process(partial(_kept, interval=interval, name=name), interval)
     if dbr not in NUMERIC or array:
         return None
-    if name == "optimized":
-        points = _number(operator, 1000)
-        return lambda batches, start, end: _optimized(batches, start, end, points, fill=True)
-    if name == "optimizedSample":
-        points = _number(operator, 1000)
-        return lambda batches, start, end: _optimized(batches, start, end, points, fill=False)
     summary = name.removesuffix("Sample")
+    if summary == "optimized":
+        points = _number(operator, 1000)
+        if points > MAX_POINTS:
+            raise Refused(400, f"This asks for {points} points; at most {MAX_POINTS} are made.")
+        return Process(partial(_optimized, points=points, fill=summary == name))
     if summary in _SUMMARIES:
         interval = _number(operator, DEFAULT_INTERVAL)
-        fill = summary == name
-        return lambda batches, start, end: _summary(batches, start, end, interval, summary, fill)
+        return Process(partial(_summary, interval=interval, name=summary, fill=summary == name), interval)
     return None
 
 
@@ -123,17 +139,10 @@ def after_start(batches: Batches, start_ns: int) -> Iterator[Samples]:
 
 def _summary(batches: Batches, start: int, end: int, interval: int, name: str, fill: bool) -> Iterator[Samples]:
     value = _SUMMARIES[name]
-    _refuse_too_many(start, end, interval)
     bins = _bins(batches, start, end, interval)
     if fill:
         bins = _filled(bins, end // NS // interval, zero_count=name == "count")
     return after_start((_bin_samples(b, value(b), interval) for b in bins), start)
-
-
-def _refuse_too_many(start: int, end: int, interval: int) -> None:
-    number = (end - start) // NS // interval
-    if number > MAX_BINS:
-        raise Refused(400, f"This asks for {number} bins; at most {MAX_BINS} are made. Use longer bins.")
 
 
 def _bin_samples(bins: Bins, values: np.ndarray, interval: int) -> Samples:
@@ -253,7 +262,6 @@ def _optimized(batches: Batches, start: int, end: int, points: int, fill: bool) 
 
 def _kept(batches: Batches, start: int, end: int, interval: int, name: str) -> Iterator[Samples]:
     """First or last sample of each bin; the Fill forms put it at the bin's centre and repeat it over empty bins."""
-    _refuse_too_many(start, end, interval)
     chosen = _ends_of_bins(batches, start, end, interval, first=name.startswith("first"))
     if name.endswith("Fill"):
         chosen = _fill_samples(chosen, start, end, interval)

@@ -183,10 +183,8 @@ def time_ranges(values: Mapping[str, str], now_ns: int | None = None) -> tuple[t
     end = parse_time(values["to"], "to") if values.get("to") else now + HOUR_NS
     start = parse_time(values["from"], "from") if values.get("from") else end - DAY_NS
     if end < start:
-        raise Refused(
-            400,
-            f"The end of the request, to={values.get('to', 'now')}, is before its start, from={values.get('from')}.",
-        )
+        to = printable(values.get("to") or "(an hour from now)")
+        raise Refused(400, f"The end, to={to}, is before the start, from={printable(values['from'])}.")
     return ((start, end),)
 
 

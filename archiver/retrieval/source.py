@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Answer:
     array: bool
     start_ns: int
     batches: Iterator[Samples]
+    """Read as they are asked for."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -46,8 +48,14 @@ def find(reader: StoreReader, requested: str) -> PvInfo:
     raise unknown(requested)
 
 
+def begun(answer: Answer) -> Answer:
+    """The answer with its first samples already read, so that what goes wrong does so now."""
+    first = next(answer.batches, None)
+    return answer if first is None else replace(answer, batches=chain([first], answer.batches))
+
+
 def open_answer(reader: StoreReader, target: Target, request: DataRequest) -> Answer:
-    """The answer for one PV of a request; its samples are read as they are asked for."""
+    """The answer for one PV of a request."""
     info = find(reader, target.name)
     ranges = request.ranges
     warnings: list[str] = []
@@ -62,6 +70,9 @@ def open_answer(reader: StoreReader, target: Target, request: DataRequest) -> An
                 known = operators.is_known(target.operator)
                 why = "is not for values of this type" if known else "is not there"
                 warnings.append(f"operator {target.operator.name} {why}: the samples are as they were archived")
+            else:
+                for start, end in ranges:
+                    process.check(start, end)
         batches = _read(reader, info, ranges, process)
     array = array or (process is not None and target.operator is not None and target.operator.name.startswith("stats"))
     metadata = headers(info.metadata, request.latest_metadata)
@@ -104,7 +115,7 @@ def _read(
             batches = reader.read(info.name, start, end)
         except KeyError:
             raise unknown(info.name) from None
-        for batch in process(batches, start, end) if process else operators.after_start(batches, start):
+        for batch in process.run(batches, start, end) if process else operators.after_start(batches, start):
             if last is not None:
                 batch = batch[int(np.searchsorted(batch.time_ns, last, "right")) :]
             if len(batch):

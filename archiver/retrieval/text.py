@@ -6,14 +6,17 @@ import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from archiver.retrieval import blocks
 from archiver.retrieval.pb import text_of
 from archiver.store import Samples
+
+pc: Any = pyarrow.compute  # its functions are made at run time
 
 STATUS_NAMES = (
     *("NO_ALARM", "READ", "WRITE", "HIHI", "HIGH", "LOLO", "LOW", "STATE", "COS", "COMM", "TIMEOUT", "HWLIMIT", "CALC"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ INTS = {Dbr.SHORT: np.int16, Dbr.ENUM: np.uint16, Dbr.CHAR: np.uint8, Dbr.LONG: 
 FLOATS = {Dbr.FLOAT: np.float32, Dbr.DOUBLE: np.float64}
 
 
-def samples(dbr: Dbr, values, time_ns, severity=0, status=0, array: bool = False) -> Samples:
+def samples(dbr: Dbr, values: Any, time_ns: Any, severity: Any = 0, status: Any = 0, array: bool = False) -> Samples:
     time_ns = np.atleast_1d(np.asarray(time_ns, np.int64))
     n = len(time_ns)
     return Samples(
