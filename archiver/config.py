@@ -78,6 +78,8 @@ class ArchiverConfig(BaseModel):
     """MiB of samples that may wait for the disk before samples are dropped."""
     future: Annotated[float, Field(ge=0)] = 1800.0
     """Seconds that a time stamp may be ahead of this machine's clock before its sample is dropped."""
+    search: tuple[str, ...] = ()
+    """CA addresses beside the site's own, in which to look for PVs: `10.1.2.255` or `ioc.lab:5066`."""
     retention_days: Annotated[float, Field(gt=0)] | None = None
     """Days after which whole segments are deleted; without it nothing ever is."""
     policy: tuple[PolicyRule, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def convert(layout: Layout, number: int, content: LogContent, names: dict[int, s
     """
     highest = max((int(c.pv.max()) for c in [*content.samples, *content.events] if len(c)), default=0)
     channels = grow(channels, highest + 1).copy()
+    day = path_day(layout.log(number))
     segments: list[Segment] = []
     stored = duplicate = out_of_order = 0
     if content.samples:
@@ -98,14 +100,19 @@ def convert(layout: Layout, number: int, content: LogContent, names: dict[int, s
         sorting = order(key, time_ns, channels["newest"][ids])
         stored, duplicate, out_of_order = len(sorting.rows), sorting.duplicate, sorting.out_of_order
         for kind, columns, rows in _split(content.samples, sorting.rows):
-            segments.append(_write(layout, number, kind, columns, rows, names, channels))
+            segments.append(_write(layout, number, day, kind, columns, rows, names, channels))
     if content.events:
         pv = np.concatenate([c.pv for c in content.events])
         time_ns = np.concatenate([c.time_ns for c in content.events])
         _, key = _by_name(pv, names)
         rows = np.lexsort((time_ns, key))
-        segments.append(_write(layout, number, EVENTS_KIND, content.events, rows, names, channels))
+        segments.append(_write(layout, number, day, EVENTS_KIND, content.events, rows, names, channels))
     return Converted(segments, channels, stored, duplicate, out_of_order)
+
+
+def path_day(path: Path) -> int:
+    """The day (since 1970 UTC) a file was last written."""
+    return int(path.stat().st_mtime // 86400)
 
 
 def _by_name(pv: np.ndarray, names: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -145,6 +152,7 @@ def _split(samples: list[Columns], rows: np.ndarray) -> list[tuple[str, list[Col
 def _write(
     layout: Layout,
     number: int,
+    day: int,
     kind: str,
     columns: list[Columns],
     rows: np.ndarray,
@@ -165,32 +173,37 @@ def _write(
         status=np.concatenate([c.status for c in columns])[rows],
         values=_arrow_values(kind, columns, rows),
     )
-    return finish(layout, f"{kind}/{number:010d}-{number:010d}.parquet", table, (number, number), channels)
+    segment, index = write(layout, kind, [table], (number, number), 0, day)
+    ids = index["pv"]
+    if kind != EVENTS_KIND:
+        fresh = channels["samples"][ids] == 0
+        channels["oldest"][ids[fresh]] = index["oldest"][fresh]
+        channels["newest"][ids] = np.maximum(channels["newest"][ids], index["newest"])
+        channels["samples"][ids] += index["rows"]
+    channels["kinds"][ids] |= np.uint32(1 << KINDS.index(kind))
+    return segment
 
 
-def finish(layout: Layout, name: str, table: Table, logs: tuple[int, int], channels: np.ndarray | None) -> Segment:
-    """Write a table as the segment `name`; note in `channels` what it adds."""
+def write(
+    layout: Layout, kind: str, tables: Iterable[Table], logs: tuple[int, int], level: int, day: int
+) -> tuple[Segment, np.ndarray]:
+    """Write the segment of `kind` out of the logs from the first to the last of `logs`; returns it with its index."""
+    name = f"{kind}/{logs[0]:010d}-{logs[1]:010d}.parquet"
     path = layout.segments / name
-    index = write_segment(path, table)
-    if channels is not None:
-        ids = index["pv"]
-        if table.kind != EVENTS_KIND:
-            fresh = channels["samples"][ids] == 0
-            channels["oldest"][ids[fresh]] = index["oldest"][fresh]
-            channels["oldest"][ids] = np.minimum(channels["oldest"][ids], index["oldest"])
-            channels["newest"][ids] = np.maximum(channels["newest"][ids], index["newest"])
-            channels["samples"][ids] += index["rows"]
-        channels["kinds"][ids] |= np.uint32(1 << KINDS.index(table.kind))
-    return Segment(
+    index = write_segment(path, kind, tables)
+    segment = Segment(
         name=name,
-        kind=table.kind,
+        kind=kind,
         first_log=logs[0],
         last_log=logs[1],
-        rows=len(table.time_ns),
+        rows=int(index["rows"].sum()),
         bytes=path.stat().st_size,
         oldest=int(index["oldest"].min()),
         newest=int(index["newest"].max()),
+        level=level,
+        day=day,
     )
+    return segment, index
 
 
 def _arrow_values(kind: str, columns: list[Columns], rows: np.ndarray) -> Any:

@@ -23,7 +23,8 @@ CHANNELS = np.dtype([("oldest", "<i8"), ("newest", "<i8"), ("samples", "<u8"), (
 class Segment:
     """A Parquet file with the samples of one kind out of the logs `first_log` to `last_log`.
 
-    `name`: its path in the segments' folder. `oldest`, `newest`: times of its samples (ns).
+    `name`: its path in the segments' folder. `oldest`, `newest`: times of its samples (ns). `level`: 0 out of a log, 1
+    out of some segments, 2 out of a day's. `day`: when it was received, days since 1970 UTC.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Segment:
     bytes: int
     oldest: int
     newest: int
+    level: int
+    day: int
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from archiver.store.events import ENGINE_PV, EVENT_NAMES
 from archiver.store.files import Layout, StoreError
 from archiver.store.log import LogView
 from archiver.store.manifest import Manifest, Segment, load_channels, load_manifest
@@ -29,12 +30,6 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 20
 OPEN_SEGMENTS = 32
 OPEN_INDEXES = 256
-
-ENGINE_PV = 0
-"""The PV id under which the engine's own starts and stops are kept."""
-
-EVENT_NAMES = {0: "disconnected", 1: "connected", 2: "engine stopped", 3: "engine started", 4: "removed"}
-"""Codes of connection events."""
 
 
 class _ChangedError(Exception):

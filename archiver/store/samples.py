@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from owlshift.ca.protocol import Dbr
+from owlshift.ca import Dbr
 
 STRING_SIZE = 40
 """Bytes of a Channel Access string, its NUL included."""

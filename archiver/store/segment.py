@@ -7,7 +7,7 @@ Times are delta-packed, floating-point values split by byte, both under zstd: so
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,33 +77,42 @@ class Table:
     values: pa.Array | pa.ChunkedArray
 
 
-def write_segment(path: Path, table: Table) -> np.ndarray:
-    """Write the Parquet file at `path` and its index, both durable under their final names; returns the index."""
+def write_segment(path: Path, kind: str, tables: Iterable[Table]) -> np.ndarray:
+    """Write the Parquet file at `path` and its index, both durable under their final names; returns the index.
+
+    `tables`: whole PVs each, together in the order of the PVs' names. Only one of them is in memory at a time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    ends = np.cumsum(table.rows)
-    starts = ends - table.rows
     part = path.with_suffix(".part")
+    indexes = []
+    done = 0
     schema = pa.schema(
         [
             ("pv", pa.dictionary(pa.int32(), pa.string())),
             ("time", pa.timestamp("ns", tz="UTC")),
             ("severity", pa.uint8()),
             ("status", pa.uint8()),
-            ("value", arrow_type(table.kind)),
+            ("value", arrow_type(kind)),
         ]
     )
     try:
-        with pq.ParquetWriter(part, schema, **_options(table.kind)) as writer:
-            for start, end in _groups(ends):
-                writer.write_table(_group(table, schema, starts, ends, start, end), row_group_size=end - start)
+        with pq.ParquetWriter(part, schema, **_options(kind)) as writer:
+            for table in tables:
+                ends = np.cumsum(table.rows)
+                starts = ends - table.rows
+                for start, end in _groups(ends):
+                    writer.write_table(_group(table, schema, starts, ends, start, end), row_group_size=end - start)
+                index = np.zeros(len(table.pv), INDEX)
+                index["pv"], index["rows"], index["start"] = table.pv, table.rows, starts + done
+                index["oldest"], index["newest"] = table.time_ns[starts], table.time_ns[ends - 1]
+                indexes.append(index)
+                done += int(ends[-1])
         sync_file(part)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    index = np.zeros(len(table.pv), INDEX)
-    index["pv"], index["rows"], index["start"] = table.pv, table.rows, starts
-    index["oldest"], index["newest"] = table.time_ns[starts], table.time_ns[ends - 1]
+    index = np.concatenate(indexes)
     index = index[np.argsort(index["pv"])]
     save_index(index_path(path), index)
     return index
@@ -260,6 +269,14 @@ class SegmentFile:
                 kept.clear()
             kept.append(group)
         return kept
+
+    def rows_between(self, start: int, end: int) -> pa.Table:
+        """The columns time, severity, status and value of the rows `start` to `end` (end excluded)."""
+        first = int(np.searchsorted(self._ends, start, "right"))
+        last = int(np.searchsorted(self._ends, end - 1, "right"))
+        begin = int(self._ends[first - 1]) if first else 0
+        table = self._file.read_row_groups(list(range(first, last + 1)), ["time", "severity", "status", "value"])
+        return table.slice(start - begin, end - start)
 
     def close(self) -> None:
         """Close the file."""

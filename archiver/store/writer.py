@@ -17,13 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
+from archiver.store.compact import choose, expired, merge
 from archiver.store.convert import convert, read_log, set_aside
+from archiver.store.events import ENGINE_PV, STOPPED
 from archiver.store.files import FolderLock, Layout, StoreError, reason, replace_file, sync_folder
 from archiver.store.log import LogWriter
-from archiver.store.manifest import Manifest, load_channels, load_manifest, save_manifest
+from archiver.store.manifest import Manifest, Segment, load_channels, load_manifest, save_manifest
 from archiver.store.records import Columns, Kind
 from archiver.store.registry import RegistryWriter
 from archiver.store.samples import Dbr
+from archiver.store.segment import EVENTS_KIND, index_path
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,10 @@ class StoreWriter:
         self._next_log = 1
         self._closed: list[int] = []
         self._closed_lock = threading.Lock()
+        self._first_own_log = 1
+        self.crashed_ns: int | None = None
+        """When the engine before this one was last alive (ns), if it didn't end as it should."""
+        self._counts: tuple[dict[str, int], Counter[str], tuple[Segment, ...]] = ({}, Counter(), ())
         self._drops_logged: dict[str, int] = {}
         self._drops_before: dict[str, int] = {}
 
@@ -88,6 +95,18 @@ class StoreWriter:
             else:
                 self._closed.append(number)
         self._next_log = max([self.manifest.first_log, *(n + 1 for n in self._closed)])
+        self._first_own_log = self._next_log
+        self.crashed_ns = self._crashed()
+        self._counts = (self.manifest.totals, Counter(), self.manifest.segments)
+
+    def _crashed(self) -> int | None:
+        """An engine that ends as it should leaves a log, and the last event in it is its stop."""
+        if self._closed:
+            path = self.layout.log(self._closed[-1])
+            events = read_log(path, self._closed[-1]).events
+            ended = bool(events) and (int(events[-1].pv[-1]), int(events[-1].values[-1])) == (ENGINE_PV, STOPPED)
+            return None if ended else path.stat().st_mtime_ns
+        return self.layout.manifest.stat().st_mtime_ns if self.manifest.generation else None
 
     def close(self) -> None:
         """Make everything durable and give the folder back."""
@@ -171,6 +190,13 @@ class StoreWriter:
 
     # segments
 
+    def counts(self) -> tuple[dict[str, int], Counter[str], tuple[Segment, ...]]:
+        """The totals of the archive, the part of them that is from logs begun since `open`, and the segments.
+
+        The second has `logged` (samples in those logs) and `dropped.REASON`. All three are of one moment.
+        """
+        return self._counts
+
     def pending_logs(self) -> int:
         """How many ended logs wait to become segments."""
         with self._closed_lock:
@@ -208,9 +234,13 @@ class StoreWriter:
                 "events": sum(len(c) for c in content.events),
             }
         )
+        own = self._counts[1].copy()
+        if number >= self._first_own_log:
+            own.update({**content.counters, "logged": logged})
         self._commit(
             manifest.next(first_log=number + 1, segments=manifest.segments + tuple(done.segments), totals=dict(totals)),
             done.channels,
+            own,
         )
         del content
         path.unlink(missing_ok=True)
@@ -218,18 +248,48 @@ class StoreWriter:
             self._closed.pop(0)
         return True
 
-    def _commit(self, manifest: Manifest, channels: np.ndarray) -> None:
+    def compact_next(self, retention_days: float | None = None) -> bool:
+        """Merge one run of small segments, or delete what is over its retention; False when there is nothing to do.
+
+        OSError: nothing has changed. Killed at any moment, it leaves the old segments or the new one, and never both in
+        the manifest; files that are in no manifest go at the next `open`.
+        """
+        manifest = self.manifest
+        today = int(time.time() // 86400)
+        gone = expired(manifest.segments, time.time(), retention_days)
+        if gone:
+            kept = tuple(s for s in manifest.segments if s not in gone)
+            totals = Counter(manifest.totals)
+            totals.update({"expired": sum(s.rows for s in gone if s.kind != EVENTS_KIND)})
+            self._commit(manifest.next(segments=kept, totals=dict(totals)), self._channels)
+        else:
+            gone = choose(manifest.segments, today)
+            if not gone:
+                return False
+            merged = merge(self.layout, gone, self.registry.names, today)
+            place = manifest.segments.index(gone[0])
+            kept = [s for s in manifest.segments if s not in gone]
+            self._commit(manifest.next(segments=(*kept[:place], merged, *kept[place:])), self._channels)
+        for segment in gone:
+            path = self.layout.segments / segment.name
+            path.unlink(missing_ok=True)
+            index_path(path).unlink(missing_ok=True)
+        return True
+
+    def _commit(self, manifest: Manifest, channels: np.ndarray, own: Counter[str] | None = None) -> None:
         """Replace the manifest and its channels table."""
-        name = f"channels-{manifest.generation}.npy"
-        buffer = io.BytesIO()
-        np.save(buffer, channels, allow_pickle=False)
+        old = self.manifest.channels
+        name = old if channels is self._channels else f"channels-{manifest.generation}.npy"
         for kind in {segment.kind for segment in manifest.segments}:
             sync_folder(self.layout.segments / kind)
         sync_folder(self.layout.segments)
-        replace_file(self.layout.folder / name, buffer.getvalue())
+        if name is not None and name != old:
+            buffer = io.BytesIO()
+            np.save(buffer, channels, allow_pickle=False)
+            replace_file(self.layout.folder / name, buffer.getvalue())
         manifest = replace(manifest, channels=name)
         save_manifest(self.layout.manifest, manifest)
-        old = self.manifest.channels
         self.manifest, self._channels = manifest, channels
+        self._counts = (manifest.totals, self._counts[1] if own is None else own, manifest.segments)
         if old is not None and old != name:
             (self.layout.folder / old).unlink(missing_ok=True)
