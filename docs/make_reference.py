@@ -39,14 +39,14 @@ def command_line() -> str:
 
 def process_variables() -> str:
     """The page of every PV of the demo's IOCs, from their catalogues."""
-    from owlshift.ioc import catalogue_markdown
+    from owlshift.ioc import catalogue, catalogue_markdown
 
     site = load_site(demo_site_path())
     kinds = ioc_kinds()
     parts = ["# PVs of the demo", "", "Made by `docs/make_reference.py` from what the IOCs declare.", ""]
     for entry in site.iocs:
         ioc = load_object(kinds[entry.kind].build)(entry, lambda: "tcp://127.0.0.1:1")
-        parts += [f"## {entry.prefix}", "", catalogue_markdown(ioc.catalogue()), ""]
+        parts.append(catalogue_markdown(catalogue(entry.prefix, ioc.pvdb.values())))
     return "\n".join(parts)
 
 
