@@ -6,6 +6,7 @@ With --check nothing is written; exit code 1 says which page is out of date.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,18 @@ def process_variables() -> str:
     parts = ["# PVs of the demo", "", "Made by `docs/make_reference.py` from what the IOCs declare.", ""]
     for entry in site.iocs:
         ioc = load_object(kinds[entry.kind].build)(entry, lambda: "tcp://127.0.0.1:1")
-        parts.append(catalogue_markdown(catalogue(entry.prefix, ioc.pvdb.values())))
+        parts.append(catalogue_markdown(_one_of_each(catalogue(entry.prefix, ioc.pvdb.values()))))
     return "\n".join(parts)
+
+
+def _one_of_each(found: dict[str, Any]) -> dict[str, Any]:
+    """The catalogue with the first PV of each declaration, which says how many there are like it."""
+    alike = Counter(pv["source"] for pv in found["pvs"])
+    shown: dict[str, Any] = {}
+    for pv in found["pvs"]:
+        count = alike[pv["source"]]
+        shown.setdefault(pv["source"], pv if count == 1 else {**pv, "doc": f"{pv.get('doc', '')} ({count} of these)"})
+    return {**found, "pvs": list(shown.values())}
 
 
 def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
