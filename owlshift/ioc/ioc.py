@@ -16,7 +16,7 @@ import owlshift
 
 from .access import AccessSecurity
 from .catalogue import catalogue_text
-from .declare import DeclarationError, PutRefused, readback
+from .declare import NAME, DeclarationError, PutRefused, readback
 from .device import Device, Publisher
 from .health import Health, IocState
 from .pv import Client, Link, Pv, stamp
@@ -73,6 +73,8 @@ class Ioc(Link, Publisher):
                 raise DeclarationError(
                     f"{pv.declaration.source}: {name} is already declared at {other.declaration.source}"
                 )
+            if not NAME.fullmatch(name):
+                raise DeclarationError(f"the name {name!r} has characters other than A-Z a-z 0-9 _ : -")
             if len(name) > MAX_NAME:
                 raise DeclarationError(f"{pv.declaration.source}: {name} has over {MAX_NAME} characters")
             self.pvdb[name] = pv

@@ -102,6 +102,8 @@ class Pv(ChannelData, Generic[T]):
 
     _data: dict[str, Any]
     _alarm: Any
+    orders_puts = True
+    """For the server: puts may be handed over at once; `Ioc.put` keeps their order."""
 
     def __init__(self, declaration: Declaration[T], device: Device) -> None:
         self.declaration = declaration
