@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from iocs.hv.protocol import (
     PARAMETERS,
@@ -62,6 +63,8 @@ class Identity:
     firmware: str
     serial: str
     ranges: Mapping[str, tuple[Range, ...]]
+    widths: Mapping[str, int] = field(default_factory=dict)
+    """Characters of each number of a board that writes leading zeros: a reply cut short is then seen."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,9 @@ def believable(identity: Identity, request: Request, reply: Reply) -> tuple[Valu
     """The values of a reply, which must have the decimals and lie in the range that the board has told."""
     name = request.parameter
     ranges = identity.ranges.get(_BOUND.get(name, name))
+    width = identity.widths.get(name)
+    if width is not None and reply.values and any(len(text) != width for text in reply.values):
+        raise BadReply(f"{request}: not {width} characters each: {reply.values}")
     if ranges is None:
         return decode(request, reply)
     values = decode(request, reply, None if name == "IMON" else [each.decimals for each in ranges])
@@ -94,6 +100,14 @@ def believable(identity: Identity, request: Request, reply: Reply) -> tuple[Valu
         if not each.lowest - slack <= float(value) <= each.highest + slack:
             raise BadReply(f"{request}: {value} is outside of {each.lowest:g} to {each.highest:g}")
     return values
+
+
+def learn_widths(names: Sequence[str], replies: Sequence[Reply]) -> dict[str, int]:
+    """The number of characters of each parameter's values, if the board writes leading zeros; otherwise nothing."""
+    texts: dict[str, tuple[str, ...]] = {name: reply.values or () for name, reply in zip(names, replies, strict=True)}
+    if not any(re.match(r"0[0-9]", text) for values in texts.values() for text in values):
+        return {}
+    return {name: len(values[0]) for name, values in texts.items() if len({len(text) for text in values}) == 1}
 
 
 def order(board: BoardSpec, identity: Identity, setting: Setting) -> Request:

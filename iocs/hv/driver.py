@@ -24,6 +24,7 @@ from iocs.hv.board import (
     Reading,
     Setting,
     believable,
+    learn_widths,
     order,
     read_back,
     verify,
@@ -34,6 +35,7 @@ from iocs.hv.protocol import (
     BadReply,
     DeviceError,
     Disconnected,
+    Kind,
     Rejected,
     Request,
     Status,
@@ -65,6 +67,8 @@ BACK_OFF = (0.2, 0.5, 1.0)
 CONNECT_TIMEOUT = 1.0
 _WRITE_RETRIES = 3
 _READ_TRIES = 3
+_BAD_POLLS = 4
+"""Polls in a row without a usable answer after which a board is asked anew who it is."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,7 @@ class Driver:
         self._writes = dict.fromkeys(self.boards, 0)
         self._silent_probes = 0
         self._doubtful: set[str] = set()
+        self._bad_polls = dict.fromkeys(self.boards, 0)
 
     # --- the connection
 
@@ -200,10 +205,12 @@ class Driver:
         while True:
             start = loop.time()
             settings = start >= next_settings
-            if settings:
-                next_settings = start + self._options.settings_period - self._options.period / 2
             for board in tuple(self._present):
                 await self._poll_board(line, board, settings)
+            if settings:
+                # on a slow line the measured values are read more often all the same
+                took = loop.time() - start
+                next_settings = start + max(self._options.settings_period - self._options.period / 2, 4 * took)
             if self._present:
                 await self._listener.cycle(loop.time() - start)
             if self._absent and start >= next_probe:
@@ -215,7 +222,7 @@ class Driver:
         error: DeviceError | None = None
         settings = settings or board.name in self._doubtful
         silences = 0
-        for _ in range(_READ_TRIES):
+        for left in reversed(range(_READ_TRIES)):
             writes = self._writes[board.name]
             try:
                 reading = await self._read(line, board, settings)
@@ -229,13 +236,21 @@ class Driver:
             else:
                 if writes == self._writes[board.name]:
                     self._doubtful.discard(board.name)
+                    self._bad_polls[board.name] = 0
                     await self._listener.reading(board.name, reading)
                     return
-                error = None  # but what was read may be older than what has been written meanwhile
+                # the settings read may be older than those written meanwhile
+                if left:
+                    continue
+                self._doubtful.add(board.name)
+                await self._listener.reading(board.name, {name: reading[name] for name in MEASURED})
+                return
         if error is None:
             return
         self._doubtful.add(board.name)
-        if silences:
+        self._bad_polls[board.name] += 1
+        if silences or self._bad_polls[board.name] >= _BAD_POLLS:
+            self._bad_polls[board.name] = 0
             self._present.remove(board)
             self._absent.append(board)
             log.warning("%s does not answer any more: %s", board.name, error)
@@ -290,8 +305,8 @@ class Driver:
         if replies[0].values != (str(board.channels),):
             raise Rejected(f"{board.name}: the board has {replies[0].values} channels, the map says {board.channels}")
         firmware, serial = ("".join(reply.values or ()) for reply in replies[1:3])
-        ranges = await self._ranges(line, board)
-        self._identities[board.name] = Identity(board.model, board.channels, firmware, serial, ranges)
+        ranges, widths = await self._ranges(line, board), await self._widths(line, board)
+        self._identities[board.name] = Identity(board.model, board.channels, firmware, serial, ranges, widths)
         reading = await self._read(line, board, settings=True)
         self._present.append(board)
         await self._listener.contact(board.name, self._identities[board.name], reading)
@@ -313,6 +328,16 @@ class Driver:
             if any(r.lowest >= r.highest or r.decimals > 4 for r in result[name]):
                 raise BadReply(f"{board.name}: no range of {name}: {result[name]}")
         return result
+
+    async def _widths(self, line: Line, board: BoardSpec) -> dict[str, int]:
+        names = ("STAT", "BDNAME", "BDALARM", "VMON", "BDCTR", "IMON", *RANGED)
+        requests = [mon(board.address, name, board.channels) for name in (*names, "BDNAME")]
+        learned = [learn_widths(names, (await line.ask(requests, Priority.POLL, retries=1))[:-1]) for _ in range(2)]
+        if learned[0] != learned[1]:
+            raise BadReply(f"{board.name}: the numbers change their width")
+        return {
+            name: width for name, width in learned[0].items() if PARAMETERS[name].kind in (Kind.NUMBER, Kind.INTEGER)
+        }
 
     # --- writing
 
@@ -345,15 +370,19 @@ class Driver:
                 orders.append((setting, order(board, identity, setting)))
             except Rejected as error:
                 failed[setting] = error
+        if not orders:
+            return failed
         self._writes[name] += 1
         checks = list(dict.fromkeys(c for setting, _ in orders if (c := read_back(setting)) is not None))
         questions = [mon(board.address, each, board.channels) for each in (*checks, "BDNAME")]
-        requests = [request for _, request in orders] + questions
+        priority = Priority.URGENT if urgent else Priority.WRITE
         try:
-            replies = await line.ask(requests, Priority.URGENT if urgent else Priority.WRITE, retries=_WRITE_RETRIES)
+            # two jobs: so the orders to all boards go out before the first is read back
+            replies = await line.ask([request for _, request in orders], priority, retries=_WRITE_RETRIES)
+            answers = await line.ask(questions, priority, retries=_WRITE_RETRIES)
             back = {
                 request.parameter: believable(identity, request, reply)
-                for request, reply in zip(questions[:-1], replies[len(orders) :], strict=False)
+                for request, reply in zip(questions[:-1], answers, strict=False)
             }
         except DeviceError as error:
             return failed | dict.fromkeys((setting for setting, _ in orders), error)

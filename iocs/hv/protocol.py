@@ -226,6 +226,8 @@ def _number(request: Request, text: str, decimals: int | None) -> float:
     match = _NUMBER.fullmatch(text)
     if match is None:
         raise BadReply(f"{request}: {text!r} is not a number")
+    if request.parameter == "IMON" and len(match[1] or "") < 2:  # 2 or 3, by its range
+        raise BadReply(f"{request}: {text!r} has less than 2 decimals")
     if decimals is not None and len(match[1] or "") != decimals:
         raise BadReply(f"{request}: {text!r} has not {decimals} decimals")
     return float(text)
