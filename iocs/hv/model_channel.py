@@ -92,8 +92,8 @@ class Load:
 
     @property
     def conductance(self) -> float:
-        """UA per volt; a short circuit counts as 1 ohm."""
-        return 1.0 / max(self.megohms, 1e-6) + self.leakage / 1000.0
+        """UA per volt, never 0: a short circuit counts as 1 ohm, the insulation as 10^15 ohm."""
+        return 1.0 / max(self.megohms, 1e-6) + self.leakage / 1000.0 + 1e-9
 
 
 class Channel:

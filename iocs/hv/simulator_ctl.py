@@ -188,7 +188,12 @@ def local(context: typer.Context, board: BoardName, on: _OnOff) -> None:
 
 
 @ctl.command()
-def fail(context: typer.Context, board: BoardName, what: _Part, on: _OnOff = _OnOff.ON) -> None:
+def fail(
+    context: typer.Context,
+    board: BoardName,
+    what: _Part,
+    on: Annotated[_OnOff, typer.Argument(help="Begin or end it.")] = _OnOff.ON,
+) -> None:
     """Let a board's supply (PWFAIL) or HV clock (HVCKFAIL) fail."""
     request = {"do": "fail", "board": board, "what": what.value, "on": on is _OnOff.ON}
     _tell(context, request, f"{board}: {what.value} failure {on.value}")
