@@ -48,23 +48,30 @@ def order(key: np.ndarray, time_ns: np.ndarray, newest: np.ndarray) -> Order:
     else:
         rows = np.argsort(key, kind="stable")
     key, time_ns = key[rows], time_ns[rows]
-    floor = newest[key]
-    forward = time_ns > floor
-    duplicate = out_of_order = 0
-    if not forward.all():
-        duplicate = int(np.count_nonzero(time_ns == floor))
-        out_of_order = len(rows) - int(np.count_nonzero(forward)) - duplicate
-        rows, key, time_ns = rows[forward], key[forward], time_ns[forward]
-    same = key[1:] == key[:-1]
-    back = np.flatnonzero(same & (time_ns[1:] <= time_ns[:-1]))
+    head = np.ones(len(rows), bool)
+    head[1:] = key[1:] != key[:-1]
+    before = np.empty(len(rows), np.int64)
+    before[1:] = time_ns[:-1]
+    before[head] = newest[key[head]]
+    keep = time_ns > before
+    back = np.flatnonzero(~keep)
     if not len(back):
-        return Order(rows, duplicate, out_of_order)
-    keep = np.ones(len(rows), bool)
-    for number in np.unique(key[back]):
+        return Order(rows, 0, 0)
+    # the usual case, a value sent again after a reconnect: only a PV's first sample doesn't go forward, the next does
+    hard = np.zeros(len(newest), bool)
+    hard[key[back[~head[back]]]] = True
+    follows = back[head[back]] + 1
+    follows = follows[follows < len(rows)]
+    follows = follows[~head[follows]]
+    hard[key[follows[time_ns[follows] <= newest[key[follows]]]]] = True
+    easy = back[~hard[key[back]]]
+    duplicate = int(np.count_nonzero(time_ns[easy] == before[easy]))
+    out_of_order = len(easy) - duplicate
+    for number in np.flatnonzero(hard):
         start, end = np.searchsorted(key, [number, number + 1])
         times = time_ns[start:end]
-        before = np.maximum.accumulate(np.concatenate(([NEVER], times)))[:-1]
-        keep[start:end] = times > before
-        duplicate += int(np.count_nonzero(times == before))
-        out_of_order += int(np.count_nonzero(times < before))
+        high = np.maximum.accumulate(np.concatenate((newest[number : number + 1], times)))[:-1]
+        keep[start:end] = times > high
+        duplicate += int(np.count_nonzero(times == high))
+        out_of_order += int(np.count_nonzero(times < high))
     return Order(rows[keep], duplicate, out_of_order)

@@ -248,14 +248,15 @@ class StoreWriter:
             self._closed.pop(0)
         return True
 
-    def compact_next(self, retention_days: float | None = None) -> bool:
+    def compact_next(self, retention_days: float | None = None, today: int | None = None) -> bool:
         """Merge one run of small segments, or delete what is over its retention; False when there is nothing to do.
 
         OSError: nothing has changed. Killed at any moment, it leaves the old segments or the new one, and never both in
-        the manifest; files that are in no manifest go at the next `open`.
+        the manifest; files that are in no manifest go at the next `open`. `today`: days since 1970 UTC, by the clock
+        when None.
         """
         manifest = self.manifest
-        today = int(time.time() // 86400)
+        today = int(time.time() // 86400) if today is None else today
         gone = expired(manifest.segments, time.time(), retention_days)
         if gone:
             kept = tuple(s for s in manifest.segments if s not in gone)
