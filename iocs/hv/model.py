@@ -78,7 +78,7 @@ class Board:
     def alarm(self) -> int:
         """The BDALARM word: latched until cleared."""
         word = self._live_alarm() | self._latched
-        for channel in self.channels:
+        for channel in self.channels[:4]:  # BDALARM has bits for four
             if channel.alarmed or channel.status & ALARM_BITS:
                 word |= 1 << channel.number
         return word

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from iocs.hv.model_channel import Mask
 from iocs.hv.simulator import Simulator
 from iocs.hv.simulator_control import Control
 from iocs.hv.simulator_ctl import ctl, fail_with, load_site_file
-from owlshift.kinds import write_simulator_place
+from owlshift.kinds import read_simulator_place, simulator_place, write_simulator_place
 
 app = typer.Typer(no_args_is_help=True, help="The simulated line of CAEN N1470 high-voltage boards.")
 app.add_typer(ctl, name="ctl")
@@ -116,8 +117,17 @@ async def _serve(
         with contextlib.suppress(asyncio.CancelledError):
             await run
     finally:
+        if state is not None:
+            _forget_place(state, system)
         await control.close()
         await simulator.close()
+
+
+def _forget_place(state: Path, system: str) -> None:
+    """Take our place's file away, so that nobody calls a port that may be another's tomorrow."""
+    with contextlib.suppress(ConnectionError, OSError):
+        if read_simulator_place(state, system).get("pid") == os.getpid():
+            simulator_place(state, system).unlink()
 
 
 if __name__ == "__main__":

@@ -205,6 +205,17 @@ class TestSite:
         reply = json.loads(ctl("--site", str(path), "--state", str(state), "status", "--json"))
         assert [board["number"] for board in reply["boards"]] == [7, 2]
 
+    def test_takes_its_place_away(self, tmp_path: Path) -> None:
+        place = tmp_path / "run" / "sim-hv.json"
+        process = start(serve_argv("--port", "0", "--state", str(tmp_path)), timeout=60)
+        assert json.loads(place.read_text())["pid"] == process.pid
+        assert process.stop() == 0
+        assert not place.exists()
+        process = start(serve_argv("--port", "0", "--state", str(tmp_path)), timeout=60)
+        place.write_text("another's")
+        assert process.stop() == 0
+        assert place.read_text() == "another's"
+
 
 class TestCtl:
     COMMANDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iocs.hv.model import Board, Line
@@ -324,6 +324,7 @@ SHAPED = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=300),
@@ -343,6 +344,7 @@ def test_every_line_has_a_legal_answer_or_silence(line: bytes) -> None:
         assert 0 <= channel.trip <= 1000
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_parsing_is_total(line: bytes) -> None:
     request = parse(line)
