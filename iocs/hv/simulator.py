@@ -178,13 +178,17 @@ class _TcpClient(asyncio.Protocol):
         self._transport = transport
         self._simulator.counters.connections += 1
         self._simulator.clients.add(self)
-        self.conversation = Conversation(self._simulator, transport.write, lambda on: self._pause("queue", on))
+        self.conversation = Conversation(self._simulator, self._write, lambda on: self._pause("queue", on))
         if self._simulator.cable is Cable.PULLED:
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self.conversation is not None:
             self.conversation.feed(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def pause_writing(self) -> None:
         self._pause("socket", True)
