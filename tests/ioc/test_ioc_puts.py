@@ -1,0 +1,228 @@
+"""Puts over the network, with a stock client: what is carried out, in what order, and how it is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from aioca import DBE_ALARM, FORMAT_CTRL, FORMAT_TIME, CANothing, camonitor
+from caproto import AlarmStatus
+from epicscorelibs.ca import dbr
+from ioc_support import PUTFAIL, TIMEOUT, caget, caput, code, lamp, text
+from support import Process
+
+
+@pytest.fixture
+async def ioc(prefix: str) -> AsyncIterator[Process]:
+    async with lamp(prefix) as process:
+        yield process
+
+
+async def put(name: str, value: object, datatype: object = None) -> None:
+    await caput(name, value, datatype=datatype, wait=True, timeout=TIMEOUT)
+
+
+async def test_every_type_goes_there_and_back(ioc: Process, prefix: str) -> None:
+    for name, value in (("Set", 1.25), ("Steps", 7), ("Mode", 2), ("Sts:On", 1), ("Label", "µ-lamp")):
+        await put(f"{prefix}L:{name}", value)
+        assert await caget(f"{prefix}L:{name}") == value
+    await put(f"{prefix}L:Curve", [1.0, 2.5, 9.0])
+    assert (await caget(f"{prefix}L:Curve")).tolist() == [1.0, 2.5, 9.0]
+    await put(f"{prefix}L:Note", "a longer text, ä" * 20, dbr.DBR_CHAR_STR)
+    assert await text(f"{prefix}L:Note") == "a longer text, ä" * 20
+    await put(f"{prefix}L:Note", "", dbr.DBR_CHAR_STR)
+    assert await text(f"{prefix}L:Note") == ""
+    await put(f"{prefix}L:Mode", "Ramp", dbr.DBR_STRING)
+    assert await caget(f"{prefix}L:Mode", datatype=dbr.DBR_STRING) == "Ramp"
+    await put(f"{prefix}L:Set", "0.5", dbr.DBR_STRING)
+    assert await caget(f"{prefix}L:Set", datatype=dbr.DBR_STRING) == "0.50"
+    await put(f"{prefix}L:Refuse", 3.4)
+    assert await caget(f"{prefix}L:Refuse") == 3.0  # what the putter made of it
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "datatype", "reason"),
+    [
+        ("Set", 2.01, None, "2.01 A is above the limit of 2 A"),
+        ("Set", -0.01, None, "-0.01 A is below the limit of 0 A"),
+        ("Set", float("nan"), None, "NaN is no setting"),
+        ("Set", "much", dbr.DBR_STRING, "'much' is not a number"),
+        ("Steps", 1.7, dbr.DBR_DOUBLE, "1.7 is not an integer"),
+        ("Steps", 2.0**40, dbr.DBR_DOUBLE, "1099511627776 does not fit into 32 bits"),
+        ("Steps", 101, None, "101 is above the limit of 100"),
+        ("Mode", "Dance", dbr.DBR_STRING, "'Dance' is none of Off, Ramp, On, Trip"),
+        ("Mode", 9, None, "is none of the states"),
+        ("Curve", [1.0, float("nan")], None, "NaN is no setting"),
+        ("Curve", [1.0, 10.0], None, "10 is above the limit of 9"),
+        ("Refuse", -1.0, None, "the lamp does not like it"),
+        ("Refuse", 666.0, None, "RuntimeError: a fault of the driver"),
+        ("Fail", 1, None, "it cannot"),
+    ],
+)
+async def test_a_refused_put_fails_says_why_and_changes_nothing(
+    ioc: Process, prefix: str, name: str, value: object, datatype: object, reason: str
+) -> None:
+    pv = f"{prefix}L:{name}"
+    if name == "Set":
+        await put(pv, 1.5)
+    before = await caget(pv, format=FORMAT_TIME)
+    with pytest.raises(CANothing) as caught:
+        await put(pv, value, datatype)
+    assert code(caught.value) == PUTFAIL
+    after = await caget(pv, format=FORMAT_TIME)
+    assert np.array_equal(after, before) and after.severity == before.severity == 0
+    if name != "Fail":
+        assert after.timestamp == before.timestamp
+    message = await text(f"{prefix}IOC:Msg")
+    assert message.startswith(f"{pv}: ") and reason in message
+    assert f"{pv}: " in ioc.text() and reason in ioc.text()
+    assert await caget(f"{prefix}IOC:STARTTOD")  # it lives
+
+
+async def test_an_array_to_a_scalar_and_too_long_an_array(ioc: Process, prefix: str) -> None:
+    for name, value in (("Set", [1.0, 2.0]), ("Curve", [1.0] * 11)):
+        with pytest.raises((CANothing, Exception), match=r"."):
+            await put(f"{prefix}L:{name}", value)
+    assert (await caget(f"{prefix}L:Curve")).tolist() == []
+    assert (await caget(f"{prefix}L:Set", format=FORMAT_TIME)).severity == 3
+
+
+async def test_puts_of_one_device_run_in_the_order_of_arrival(ioc: Process, prefix: str) -> None:
+    # the first takes 20 ms, the others nothing: stock caproto ends them as 2, 3, 1
+    await asyncio.gather(
+        *(put(f"{prefix}L:{name}", value) for name, value in (("Set", 1.0), ("Set", 0.5), ("Steps", 5), ("Set", 0.25)))
+    )
+    assert await text(f"{prefix}L:Puts") == "Set=1 Set=0.5 Steps Set=0.25"
+    assert await caget(f"{prefix}L:Set") == 0.25
+
+
+async def test_another_lane_overtakes_and_nothing_else_waits(ioc: Process, prefix: str) -> None:
+    beats: list[float] = []
+    monitor = camonitor(f"{prefix}IOC:HEARTBEAT", beats.append)
+    slow = asyncio.create_task(put(f"{prefix}L:Slow", 3.0))
+    begun = time.monotonic()
+    async with asyncio.timeout(TIMEOUT):
+        while not (await caget(f"{prefix}IOC:PutCount")):
+            await asyncio.sleep(0.05)
+    held = asyncio.create_task(put(f"{prefix}L:Set", 0.5))
+    await put(f"{prefix}L:Urgent", 1)
+    await put(f"{prefix}L:Label", "no putter, no wait")
+    await caget(f"{prefix}L:Slow")
+    async with asyncio.timeout(TIMEOUT):
+        while len(beats) < 2:
+            await asyncio.sleep(0.05)
+    assert (not slow.done() and not held.done()) or time.monotonic() - begun > 2.5
+    await asyncio.gather(slow, held)
+    assert await text(f"{prefix}L:Puts") == "Urgent Slow=3 Set=0.5"
+    monitor.close()
+
+
+async def test_a_command_shows_that_it_runs_and_completes(ioc: Process, prefix: str) -> None:
+    seen: list[int] = []
+    monitor = camonitor(f"{prefix}L:Go", seen.append, all_updates=True)
+    await put(f"{prefix}L:Go", 1)
+    assert await text(f"{prefix}L:Puts") == "Go"  # it was done when the put returned
+    await put(f"{prefix}L:Go", 0)  # nothing to do
+    assert await text(f"{prefix}L:Puts") == "Go"
+    async with asyncio.timeout(TIMEOUT):
+        while seen != [0, 1, 0]:
+            await asyncio.sleep(0.02)
+    with pytest.raises(CANothing):
+        await put(f"{prefix}L:Fail", 1)
+    assert await caget(f"{prefix}L:Fail") == 0
+    monitor.close()
+
+
+async def test_a_client_that_leaves_does_not_stop_its_put(ioc: Process, prefix: str) -> None:
+    task = asyncio.create_task(put(f"{prefix}L:Slow", 0.5))
+    async with asyncio.timeout(TIMEOUT):
+        while not (await caget(f"{prefix}IOC:PutCount")):
+            await asyncio.sleep(0.02)
+    task.cancel()
+    purge_channel_caches()
+    async with asyncio.timeout(TIMEOUT):
+        while await text(f"{prefix}L:Puts") != "Slow=0.5":
+            await asyncio.sleep(0.05)
+
+
+async def test_a_readback_cannot_be_put(ioc: Process, prefix: str) -> None:
+    with pytest.raises(Exception, match=r"(?i)write access"):
+        await put(f"{prefix}L:Current", 1.0)
+    info = await caget(f"{prefix}L:Current", format=FORMAT_CTRL)
+    assert info.severity == 3 and info == 0.0
+
+
+async def test_a_monitor_alone_sees_what_is_posted(ioc: Process, prefix: str) -> None:
+    """Trap A11: values are stored, no getter stands between them and a monitor, which gets what it asked for (B5)."""
+    values: list[tuple[float, int, int]] = []
+    alarms: list[tuple[int, int]] = []
+    monitors = [
+        camonitor(
+            f"{prefix}L:Current", lambda v: values.append((float(v), v.severity, v.status)), format=FORMAT_TIME,
+            all_updates=True,
+        ),
+        camonitor(
+            f"{prefix}L:Current", lambda v: alarms.append((v.severity, v.status)), format=FORMAT_TIME,
+            events=DBE_ALARM, all_updates=True,
+        ),
+    ]  # fmt: skip
+    async with asyncio.timeout(TIMEOUT):
+        while not (values and alarms):
+            await asyncio.sleep(0.02)
+    for value in (0.5, 0.6, 1.0, 1.5, -0.5, 0.0):
+        await put(f"{prefix}L:Post", value)
+    await put(f"{prefix}L:Gone", 1)
+    expected = [
+        (0.0, 3, AlarmStatus.UDF), (0.5, 0, 0), (0.6, 0, 0), (1.0, 1, AlarmStatus.HIGH), (1.5, 2, AlarmStatus.HIHI),
+        (-0.5, 2, AlarmStatus.LOLO), (0.0, 0, 0), (0.0, 3, AlarmStatus.COMM),
+    ]  # fmt: skip
+    async with asyncio.timeout(TIMEOUT):
+        while len(values) < len(expected) or len(alarms) < 7:
+            await asyncio.sleep(0.02)
+    assert values == expected
+    assert alarms == [(3, 17), (0, 0), (1, 4), (2, 3), (2, 5), (0, 0), (3, 9)]
+    for monitor in monitors:
+        monitor.close()
+
+
+async def test_metadata_and_fields_on_the_wire(ioc: Process, prefix: str) -> None:
+    found = await caget(f"{prefix}L:Current", format=FORMAT_CTRL)
+    assert (found.units, found.precision) == ("A", 2)
+    assert (found.lower_disp_limit, found.upper_disp_limit) == (0, 2)
+    assert (found.lower_ctrl_limit, found.upper_ctrl_limit) == (0, 2)  # as an ai record: the display range
+    assert (found.lower_warning_limit, found.upper_warning_limit) == (-np.inf, 1)
+    assert (found.lower_alarm_limit, found.upper_alarm_limit) == (-0.5, 1.5)
+    count = await caget(f"{prefix}L:Count", format=FORMAT_CTRL)
+    assert (count.lower_warning_limit, count.upper_warning_limit) == (-(2**31), 10)
+    as_long = await caget(f"{prefix}L:Current", format=FORMAT_CTRL, datatype=dbr.DBR_LONG)
+    assert as_long.lower_warning_limit == -(2**31)
+    mode = await caget(f"{prefix}L:Mode", format=FORMAT_CTRL)
+    assert list(mode.enums) == ["Off", "Ramp", "On", "Trip"]
+    fields = {
+        "Current.DESC": "Current through the lamp, measured at t",  # a DBR_STRING ends there
+        "Current.RTYP": "ai", "Set.RTYP": "ao", "Count.RTYP": "longin", "State.RTYP": "mbbi", "Sts:On.RTYP": "bo",
+        "Note.RTYP": "waveform", "Label.RTYP": "stringout", "Go.RTYP": "bo",
+        "Current.EGU": "A", "Current.PREC": 2, "Current.HIHI": 1.5, "Current.HIGH": 1, "Current.LOLO": -0.5,
+        "Current.LOW": -np.inf, "Current.HOPR": 2, "Current.LOPR": 0, "Current.HHSV": 2, "Current.HSV": 1,
+        "Current.LSV": 0, "Current.LLSV": 2, "Set.DRVH": 2, "Set.DRVL": 0, "Set.HIHI": 0,
+        "Current.SEVR": 3, "Current.STAT": "UDF", "Current.NAME": f"{prefix}L:Current", "Steps.VAL": 3,
+        "Set.ASG": "OPERATOR",
+        "State.ZRST": "Off", "State.THST": "Trip", "State.THSV": 2, "State.ONSV": 1, "State.FRST": "",
+        "Sts:On.ZNAM": "No", "Sts:On.ONAM": "Yes", "Curve.NELM": 10, "Curve.NORD": 0,
+    }  # fmt: skip
+    values = await caget([f"{prefix}L:{name}" for name in fields], timeout=TIMEOUT)
+    assert dict(zip(fields, values, strict=True)) == fields
+    assert await text(f"{prefix}L:Current.DESC$") == "Current through the lamp, measured at th"
+    assert await text(f"{prefix}L:Current.NAME$") == f"{prefix}L:Current"
+    with pytest.raises(Exception, match=r"(?i)write access"):
+        await put(f"{prefix}L:Current.HIHI", 1e9)
+    missing = await caget(
+        [f"{prefix}L:{name}" for name in ("Current.NONE", "Current.DRVH", "Label.EGU", "State.HIHI", "Gone.FRST")],
+        timeout=1, throw=False,
+    )  # fmt: skip
+    assert not any(value.ok for value in missing)
+    await put(f"{prefix}L:Post", 1.6)
+    assert (await caget(f"{prefix}L:Current.SEVR"), await caget(f"{prefix}L:Current.STAT")) == (2, "HIHI")
