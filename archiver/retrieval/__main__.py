@@ -35,7 +35,7 @@ def _of_site(path: Path, state: Path | None) -> tuple[Path, list[str]]:
     from owlshift.site import SiteError, load_site
 
     try:
-        site = load_site(path)
+        site = load_site(path, state)
     except SiteError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
@@ -43,7 +43,7 @@ def _of_site(path: Path, state: Path | None) -> tuple[Path, list[str]]:
     if not isinstance(config, ArchiverConfig):
         print(f"{path}: there is no [archiver] section", file=sys.stderr)
         raise typer.Exit(2)
-    return config.archive_folder((state or site.state).expanduser().absolute()), list(config.http)
+    return config.archive_folder(site.state), list(config.http)
 
 
 if __name__ == "__main__":

@@ -59,19 +59,26 @@ def parse_time(text: str, parameter: str = "time") -> int:
     More is accepted than the appliance does: missing seconds or time of day, a missing zone (UTC), a space for the `+`
     of an offset that was not escaped, a space for the `T`. Times beyond int64 nanoseconds become its ends.
     """
+    try:
+        time_ns, _ = read_iso(text)
+    except ValueError:
+        raise Refused(
+            400, f"Cannot read {parameter}={printable(text)!r} as a time, such as 2026-11-20T08:00:00.000Z."
+        ) from None
+    return time_ns
+
+
+def read_iso(text: str) -> tuple[int, bool]:
+    """Unix nanoseconds of an ISO 8601 text (UTC without a zone), and whether it names a zone; else ValueError."""
     match = _TIME.fullmatch(text)
     if match is None:
-        raise _bad_time(text, parameter)
+        raise ValueError(text)
     year, month, day, hour, minute, second, fraction, zone = match.groups()
-    try:
-        moment = datetime.datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0))
-        offset = _offset(zone)
-    except ValueError:
-        raise _bad_time(text, parameter) from None
+    moment = datetime.datetime(int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0))
     days = moment.toordinal() - datetime.date(1970, 1, 1).toordinal()
-    seconds = days * 86400 + moment.hour * 3600 + moment.minute * 60 + moment.second - offset
+    seconds = days * 86400 + moment.hour * 3600 + moment.minute * 60 + moment.second - _offset(zone)
     seconds = max(-_LIMIT_S, min(_LIMIT_S, seconds))
-    return seconds * NS + int((fraction or "").ljust(9, "0"))
+    return seconds * NS + int((fraction or "").ljust(9, "0")), bool(zone)
 
 
 def _offset(zone: str | None) -> int:
@@ -83,10 +90,6 @@ def _offset(zone: str | None) -> int:
     if hours > 18 or minutes > 59 or seconds > 59:
         raise ValueError(zone)
     return (-1 if zone[0] == "-" else 1) * (hours * 3600 + minutes * 60 + seconds)
-
-
-def _bad_time(text: str, parameter: str) -> Refused:
-    return Refused(400, f"Cannot read {parameter}={printable(text)!r} as a time, such as 2026-11-20T08:00:00.000Z.")
 
 
 def printable(text: str, limit: int = 200) -> str:

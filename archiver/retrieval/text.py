@@ -18,12 +18,6 @@ from archiver.store import Samples
 
 pc: Any = pyarrow.compute  # its functions are made at run time
 
-STATUS_NAMES = (
-    *("NO_ALARM", "READ", "WRITE", "HIHI", "HIGH", "LOLO", "LOW", "STATE", "COS", "COMM", "TIMEOUT", "HWLIMIT", "CALC"),
-    *("SCAN", "LINK", "SOFT", "BAD_SUB", "UDF", "DISABLE", "SIMM", "READ_ACCESS", "WRITE_ACCESS"),
-)
-SEVERITY_NAMES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
-
 Rows = Callable[[Samples], pa.Array]
 
 
