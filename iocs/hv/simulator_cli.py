@@ -71,7 +71,11 @@ def serve(
     mask: Annotated[Mask, typer.Option(help="While ramping where OVV and UNV are not reported.")] = Mask.UP,
     padded: Annotated[bool, typer.Option(help="Send numbers with leading zeros (0012.5), as boards do.")] = True,
 ) -> None:
-    """Serve the boards until SIGTERM or Ctrl-C."""
+    """Serve the boards until SIGTERM or Ctrl-C.
+
+    Prints `ready`, the line's address and the address for `ctl --control`. Speaks the N1470's ASCII protocol: try
+    `printf '$BD:00,CMD:MON,CH:4,PAR:VMON\\r\\n' | nc -q1 127.0.0.1 1470`.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     loaded = None if site is None else load_site_file(site, state)
     plan = _Plan([Board(number) for number in range(boards)]) if loaded is None else _plan_of_site(loaded, system)

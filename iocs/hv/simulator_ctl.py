@@ -153,7 +153,11 @@ def spoil(
     count: Annotated[int | None, typer.Option(min=1, help="How many replies (default: until `clear`).")] = None,
     board: Annotated[str | None, typer.Option(help="Only this board's replies.")] = None,
 ) -> None:
-    """Spoil replies: garbage, half lines, silence, foreign answers, ..."""
+    """Spoil replies.
+
+    garbage: random bytes. half: cut short, without CR LF. cut: cut short, with CR LF. silence: nothing. wrong-board:
+    under the next board's number. stale: always the reply before. duplicate: twice. merge: without CR LF.
+    """
     request = {"do": "spoil", "how": how.value, "probability": probability, "count": count, "board": board}
     _tell(context, request, f"replies are spoiled: {how.value}")
 
