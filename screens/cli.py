@@ -45,7 +45,8 @@ PrefixOption = Annotated[
 ]
 MacroOption = Annotated[list[str] | None, typer.Option("--macro", "-m", help="A macro: NAME=VALUE. May be repeated.")]
 ArchiverOption = Annotated[
-    str | None, typer.Option("--archiver", envvar="PYDM_ARCHIVER_URL", help="The archiver's URL, instead of the site's.")
+    str | None,
+    typer.Option("--archiver", envvar="PYDM_ARCHIVER_URL", help="The archiver's URL, instead of the site's."),
 ]
 
 
@@ -67,9 +68,7 @@ class _Target:
         return macros | given
 
 
-def _target(
-    site_path: Path | None, state: Path | None, prefixes: list[str] | None, archiver: str | None
-) -> _Target:
+def _target(site_path: Path | None, state: Path | None, prefixes: list[str] | None, archiver: str | None) -> _Target:
     if prefixes:
         subsystems = []
         for text in prefixes:
@@ -78,8 +77,8 @@ def _target(
         return _Target("owlshift", subsystems, archiver)
     site = open_site(site_path, state)
     use_site_environment(site)
-    http = getattr(site.services.get("archiver"), "http", None)
-    subsystems = [Subsystem(ioc.prefix, ioc.kind, f"{ioc.kind} at {ioc.backend}") for ioc in site.iocs]
+    http = next(iter(getattr(site.services.get("archiver"), "http", ())), None)
+    subsystems = [Subsystem(ioc.prefix, ioc.kind, f"{ioc.prefix} · {ioc.kind}") for ioc in site.iocs]
     return _Target(site.title, subsystems, archiver or (f"http://{http}" if http else None))
 
 
@@ -216,9 +215,7 @@ def _take_all(
     return 1 if missing else 0
 
 
-def _pictures(
-    target: _Target, folder: Path, names: set[str], given: dict[str, str], timeout: float
-) -> list[Picture]:
+def _pictures(target: _Target, folder: Path, names: set[str], given: dict[str, str], timeout: float) -> list[Picture]:
     """What to draw: the top screen, and the screens of each IOC that has any."""
     from screens.shot import Picture
 
@@ -256,7 +253,7 @@ def _first_channel(prefix: str, timeout: float) -> str:
     while not (pv.connected and pv.value is not None) and time.monotonic() < deadline:
         process(0.05)
     try:
-        return catalogue.parse(pv.text, prefix).having("VMon", "IMon", "Status")[0]
+        return catalogue.parse(pv.text, prefix).having("VMon", "IMon", "State")[0]
     except (ValueError, IndexError):
         return "L01"
     finally:

@@ -96,7 +96,7 @@ class HvOverview(Display):
             log.warning("%s is no catalogue: %s", self._catalogue.name, error)
             self._wait(f"what came is no catalogue: {error}")
             return
-        channels = sorted(found.having("VMon", "IMon", "Status"), key=_by_layer)
+        channels = sorted(found.having("VMon", "IMon", "State"), key=_by_layer)
         boards = found.having("Serial", "Ctrl")
         if (channels, boards) != (list(self.tiles), list(self.boards)):
             self._build(channels, boards)
@@ -112,7 +112,7 @@ class HvOverview(Display):
         for index, tile in enumerate(self.tiles.values()):
             self._grid.addWidget(tile, *divmod(index, COLUMNS))
             tile.clicked.connect(lambda alias=tile.alias: self.open_channel(alias))
-            tile.status.changed.connect(self._count)
+            tile.state_pv.changed.connect(self._count)
         for index in range(COLUMNS):
             self._grid.setColumnStretch(index, 1)
         for card in self.boards.values():

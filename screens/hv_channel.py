@@ -67,7 +67,7 @@ class HvChannel(Display):
 
     def channels(self) -> list:
         """PyDM's tools find the PV by this."""
-        return [self.status.channel]
+        return [self.state_pv.channel]
 
     def waiting(self) -> str:
         """What must still come before the screen is whole; empty when it is."""
@@ -91,7 +91,7 @@ class HvChannel(Display):
     def _readings(self) -> QFrame:
         panel = QFrame(self)
         panel.setProperty("role", "tile")
-        self.status = Pv(f"{self.prefix}Status", self)
+        self.state_pv = Pv(f"{self.prefix}State", self)
         self.badge = StateBadge(panel)
         self.alarm = QLabel(panel)
         self.alarm.setProperty("role", "severity")
@@ -115,7 +115,7 @@ class HvChannel(Display):
         grid.addLayout(stacked(caption("Current", panel), self.i_mon), 1, 1)
         grid.addLayout(stacked(caption("Default voltage", panel), self.v_def), 2, 0)
         grid.addLayout(stacked(caption("Polarity", panel), self.polarity), 2, 1)
-        self.status.changed.connect(self._show)
+        self.state_pv.changed.connect(self._show)
         self.v_mon.severity_changed.connect(self._show)
         self.i_mon.severity_changed.connect(self._show)
         self._panel = panel
@@ -123,10 +123,9 @@ class HvChannel(Display):
         return panel
 
     def _show(self) -> None:
-        value = self.status.value
-        bits = int(value) if isinstance(value, (int, float)) else None
-        self.badge.show_state(state_of(bits, self.status.severity, self.status.connected))
-        severity = max(self.status.severity, self.v_mon.alarmSeverity, self.i_mon.alarmSeverity)
+        pv = self.state_pv
+        self.badge.show_state(state_of(pv.text or None, pv.severity, pv.connected))
+        severity = max(pv.severity, self.v_mon.alarmSeverity, self.i_mon.alarmSeverity)
         self.alarm.setText(severity_name(severity) if severity < 3 else "")
         restyle(self._panel, severity=severity)
 
@@ -134,8 +133,8 @@ class HvChannel(Display):
         panel = QFrame(self)
         panel.setProperty("role", "panel")
         self.plot = TimePlot(panel)
-        self.plot.add(f"{self.prefix}VMon", "v", "left", "VMon [V]", V_COLOR)
-        self.plot.add(f"{self.prefix}IMon", "i", "right", "IMon [uA]", I_COLOR)
+        self.plot.add(f"{self.prefix}VMon", "v", "left", "VMon [V]", V_COLOR, least=10.0)
+        self.plot.add(f"{self.prefix}IMon", "i", "right", "IMon [uA]", I_COLOR, least=1.0, share=0.5)
         spans = QHBoxLayout()
         spans.addWidget(caption("Last", panel))
         group = QButtonGroup(panel)
@@ -147,6 +146,10 @@ class HvChannel(Display):
             button.clicked.connect(lambda _=False, seconds=seconds: self.plot.show_last(seconds))
             group.addButton(button)
             spans.addWidget(button)
+        self.held = caption("held where you moved it: choose a span to follow again", panel)
+        self.held.setVisible(False)
+        self.plot.following_changed.connect(lambda following: self.held.setVisible(not following))
+        spans.addWidget(self.held)
         spans.addStretch(1)
         if not os.environ.get("PYDM_ARCHIVER_URL"):
             spans.addWidget(caption("no archive", panel))

@@ -80,4 +80,6 @@ def unpack(text: str) -> list[Subsystem]:
     try:
         return [Subsystem(str(prefix), str(kind), str(title)) for prefix, kind, title in json.loads(text)]
     except (ValueError, TypeError) as error:
-        raise ScreenError(f"the macro SUBSYSTEMS should be a JSON list of [prefix, kind, title], not {text!r}") from error
+        raise ScreenError(
+            f"the macro SUBSYSTEMS should be a JSON list of [prefix, kind, title], not {text!r}"
+        ) from error

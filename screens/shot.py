@@ -66,7 +66,7 @@ def wait_whole(screen: QWidget, timeout: float) -> tuple[list[str], str]:
     deadline = time.monotonic() + timeout
     while True:
         missing, reason = disconnected(screen), waiting()
-        if not missing and not reason or time.monotonic() > deadline:
+        if (not missing and not reason) or time.monotonic() > deadline:
             return missing, reason
         process(0.05)
 

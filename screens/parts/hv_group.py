@@ -5,6 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 
+from screens.parts.hv_state import board_alarm
 from screens.parts.pv import Pv
 from screens.parts.widgets import CommandButton, Reading, Text, ask, caption, restyle, stacked
 
@@ -28,7 +29,6 @@ class MultControl(QFrame):
         self.entry.setSingleStep(0.01)
         self.entry.setRange(0.0, 1.2)
         self.entry.setKeyboardTracking(False)
-        self.entry.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.button = QPushButton("Set …", self)
         self.button.setProperty("role", "command")
         self.button.clicked.connect(self._ask)
@@ -139,6 +139,14 @@ class GroupControls(QFrame):
         row.addWidget(self.scale)
 
 
+class BoardAlarm(Text):
+    """A board's alarm word by the names of its bits."""
+
+    def text_of(self, pv: Pv) -> str:
+        """Text's hook."""
+        return board_alarm(pv.value) if isinstance(pv.value, int) else pv.text
+
+
 class BoardCard(QFrame):
     """One board: what it is, who controls it, and whether it is interlocked or in alarm."""
 
@@ -151,9 +159,10 @@ class BoardCard(QFrame):
         title.setProperty("role", "alias")
         self.model = Text(f"{prefix}Name", self, role="small")
         self.serial = Text(f"{prefix}Serial", self, role="small", prefix="#")
+        self.answers = Pv(f"{prefix}Connected", self)
         self.control = Text(f"{prefix}Ctrl", self, role="word")
         self.interlock = Text(f"{prefix}Ilk", self, role="word")
-        self.alarm = Text(f"{prefix}Alarm", self, role="word")
+        self.alarm = BoardAlarm(f"{prefix}Alarm", self, role="word")
         grid = QGridLayout(self)
         grid.setContentsMargins(8, 4, 8, 4)
         grid.setHorizontalSpacing(8)
@@ -170,3 +179,18 @@ class BoardCard(QFrame):
             grid.addWidget(caption(label, self), 1, column)
             grid.addWidget(widget, 2, column)
             grid.setColumnStretch(column, 1)
+        for pv in (self.answers, self.control.pv, self.interlock.pv, self.alarm.pv):
+            pv.changed.connect(self._show)
+        self._show()
+
+    def channels(self) -> list:
+        """PyDM's tools find the PV by this."""
+        return [self.answers.channel]
+
+    @property
+    def severity(self) -> int:
+        """The worst severity of the board: MAJOR when it does not answer, 4 when the IOC is gone."""
+        return max(pv.severity for pv in (self.answers, self.control.pv, self.interlock.pv, self.alarm.pv))
+
+    def _show(self) -> None:
+        restyle(self, severity=self.severity)

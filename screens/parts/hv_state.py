@@ -1,32 +1,8 @@
-"""What a high-voltage channel is doing, in one word an operator reads across the room. Imports no Qt.
-
-The bits are those of the N1470's STAT; a channel that reports several is named after the worst.
-"""
+"""What a high-voltage channel is doing, in one word an operator reads across the room. Imports no Qt."""
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-
-
-class Bit(enum.IntFlag):
-    """Bits of `Status`."""
-
-    ON = 1 << 0
-    RUP = 1 << 1
-    RDW = 1 << 2
-    OVC = 1 << 3
-    OVV = 1 << 4
-    UNV = 1 << 5
-    MAXV = 1 << 6
-    TRIP = 1 << 7
-    OVP = 1 << 8
-    OVT = 1 << 9
-    DIS = 1 << 10
-    KILL = 1 << 11
-    ILK = 1 << 12
-    NOCAL = 1 << 13
-
 
 BITS: tuple[tuple[str, str], ...] = (
     ("On", "on"),
@@ -35,7 +11,7 @@ BITS: tuple[tuple[str, str], ...] = (
     ("OvC", "over current"),
     ("OvV", "over voltage"),
     ("UnV", "under voltage"),
-    ("MaxV", "at the voltage limit"),
+    ("MaxV", "at voltage limit"),
     ("Trip", "tripped"),
     ("OvP", "over power"),
     ("OvT", "over temperature"),
@@ -61,41 +37,55 @@ class State:
         return f"{self.symbol} {self.word}"
 
 
-DISCONNECTED = State("disconnected", "┅", "OFFLINE")
+OFFLINE = State("disconnected", "┅", "OFFLINE")
 NO_CONTACT = State("invalid", "?", "NO CONTACT")
-OFF = State("off", "○", "OFF")
-ON = State("on", "●", "ON")
-RAMPING_UP = State("ramping", "▲", "RAMPING")
-RAMPING_DOWN = State("ramping", "▼", "RAMPING")
 
-_FAULTS: tuple[tuple[Bit, State], ...] = (
-    (Bit.TRIP, State("fault", "✖", "TRIP")),
-    (Bit.ILK, State("fault", "■", "INTERLOCK")),
-    (Bit.KILL, State("fault", "■", "KILL")),
-    (Bit.OVT, State("fault", "✖", "OVER TEMP")),
-    (Bit.OVP, State("fault", "✖", "OVER POWER")),
-    (Bit.DIS, State("warning", "■", "DISABLED")),
-    (Bit.OVC, State("fault", "◆", "OVER CURR")),
-    (Bit.OVV, State("warning", "◆", "OVER VOLT")),
-    (Bit.UNV, State("warning", "◆", "UNDER VOLT")),
-    (Bit.MAXV, State("warning", "◆", "MAX VOLT")),
-)
+_NORMAL = {
+    "Off": State("off", "○", "OFF"),
+    "On": State("on", "●", "ON"),
+    "RampUp": State("ramping", "▲", "RAMPING"),
+    "RampDown": State("ramping", "▼", "RAMPING"),
+}
+"""States that are no alarm; the key of any other follows the severity of the PV."""
+
+_OTHER = {
+    "Trip": ("✖", "TRIP"),
+    "Interlock": ("■", "INTERLOCK"),
+    "Kill": ("■", "KILL"),
+    "Disabled": ("■", "DISABLED"),
+    "OverTemperature": ("✖", "OVER TEMP"),
+    "OverPower": ("✖", "OVER PWR"),
+    "OverCurrent": ("◆", "OVER CURR"),
+    "OverVoltage": ("◆", "OVER VOLT"),
+    "UnderVoltage": ("◆", "UNDER V"),
+    "MaxVoltage": ("◆", "MAX VOLT"),
+    "NotCalibrated": ("◆", "NOT CALIB"),
+}
 
 
-def state_of(bits: int | None, severity: int, connected: bool) -> State:
-    """The state of a channel from its `Status` (None: no value yet), that PV's severity (0 to 3) and connection."""
+def state_of(name: str | None, severity: int, connected: bool) -> State:
+    """The state of a channel from its PV `State`.
+
+    `name` is the state's name (None: no value yet), `severity` that of the PV (0 to 3). A name that is not known here is
+    shown as it is.
+    """
     if not connected:
-        return DISCONNECTED
-    if bits is None or severity >= 3:
+        return OFFLINE
+    if not name or severity >= 3:
         return NO_CONTACT
-    for bit, state in _FAULTS:
-        if bits & bit:
-            return state
-    if bits & Bit.RUP:
-        return RAMPING_UP
-    if bits & Bit.RDW:
-        return RAMPING_DOWN
-    return ON if bits & Bit.ON else OFF
+    if name in _NORMAL and not severity:
+        return _NORMAL[name]
+    normal = _NORMAL.get(name)
+    symbol, word = (normal.symbol, normal.word) if normal else _OTHER.get(name, ("◆", name.upper()[:10]))
+    return State("fault" if severity == 2 else "warning", symbol, word)
+
+
+_BOARD_ALARMS = ("CH0", "CH1", "CH2", "CH3", "PWFAIL", "OVP", "HVCK")
+
+
+def board_alarm(word: int) -> str:
+    """The bits of a board's alarm word by name, ``none`` when there is none."""
+    return " ".join(name for bit, name in enumerate(_BOARD_ALARMS) if word >> bit & 1) or "none"
 
 
 def summary(states: list[State]) -> str:

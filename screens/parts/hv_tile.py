@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
-from screens.parts.hv_state import State, state_of
+from screens.parts.hv_state import OFFLINE, State, state_of
 from screens.parts.pv import Pv
 from screens.parts.widgets import Clickable, Reading, StateBadge, restyle, severity_name
 
@@ -23,9 +23,9 @@ class ChannelTile(Clickable):
     def __init__(self, prefix: str, alias: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.alias = alias
-        self.state: State = state_of(None, 0, False)
+        self.state: State = OFFLINE
         self.setProperty("role", "tile")
-        self.status = Pv(f"{prefix}Status", self)
+        self.state_pv = Pv(f"{prefix}State", self)
         self.v_mon = Reading(f"{prefix}VMon", self, role="big")
         self.i_mon = Reading(f"{prefix}IMon", self, role="medium")
         self.v_set = Reading(f"{prefix}VSet_RBV", self, role="small")
@@ -48,7 +48,6 @@ class ChannelTile(Clickable):
         middle.addWidget(self.v_mon, 0, Qt.AlignmentFlag.AlignVCenter)
         bottom = QHBoxLayout()
         bottom.setSpacing(4)
-        bottom.addWidget(self.i_mon)
         bottom.addStretch(1)
         bottom.addWidget(arrow, 0, Qt.AlignmentFlag.AlignBottom)
         bottom.addWidget(self.v_set, 0, Qt.AlignmentFlag.AlignBottom)
@@ -57,26 +56,26 @@ class ChannelTile(Clickable):
         column.setSpacing(2)
         column.addLayout(top)
         column.addLayout(middle, 1)
+        column.addWidget(self.i_mon, 0, Qt.AlignmentFlag.AlignRight)
         column.addLayout(bottom)
 
-        self.status.changed.connect(self._show)
+        self.state_pv.changed.connect(self._show)
         self.v_mon.severity_changed.connect(self._show)
         self.i_mon.severity_changed.connect(self._show)
         self._show()
 
     def channels(self) -> list:
         """PyDM's tools find the PV by this."""
-        return [self.status.channel]
+        return [self.state_pv.channel]
 
     @property
     def severity(self) -> int:
         """The worst severity of what the tile shows, 4 when all of it is disconnected."""
-        return max(self.status.severity, self.v_mon.alarmSeverity, self.i_mon.alarmSeverity)
+        return max(self.state_pv.severity, self.v_mon.alarmSeverity, self.i_mon.alarmSeverity)
 
     def _show(self) -> None:
-        value = self.status.value
-        bits = int(value) if isinstance(value, (int, float)) else None
-        self.state = state_of(bits, self.status.severity, self.status.connected)
+        pv = self.state_pv
+        self.state = state_of(pv.text or None, pv.severity, pv.connected)
         self.badge.show_state(self.state)
         severity = self.severity
         self.alarm.setText(severity_name(severity) if severity < 3 else "")

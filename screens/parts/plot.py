@@ -11,7 +11,7 @@ import numpy as np
 import pyqtgraph
 from pydm.widgets.archiver_time_plot import ArchivePlotCurveItem, PyDMArchiverTimePlot
 from pydm.widgets.timeplot import PyDMTimePlot
-from qtpy.QtCore import Qt, QTimer, Slot
+from qtpy.QtCore import Qt, QTimer, Signal, Slot
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 
@@ -75,7 +75,9 @@ class Curve(ArchivePlotCurveItem):
 
 
 class TimePlot(PyDMArchiverTimePlot):
-    """Curves over time, each with an axis of its own. The time axis follows the clock."""
+    """Curves over time, each with an axis of its own. The time axis follows the clock until the user moves it."""
+
+    following_changed = Signal(bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent=parent, background=BACKGROUND)
@@ -90,6 +92,11 @@ class TimePlot(PyDMArchiverTimePlot):
         self._refill.start()
         self.setShowXGrid(True, 0.25)
         self.setMinimumHeight(160)
+        self.mouseEnabledX = True
+        self.following = True
+        self._ranges: dict[str, tuple[float, float]] = {}
+        self.plot_redrawn_signal.connect(self._fit)
+        self.plotItem.sigXRangeChangedManually.connect(self._hold)
         pyqtgraph.setConfigOptions(antialias=True)
         bottom = self.getAxis("bottom")
         bottom.setPen(FOREGROUND)
@@ -102,8 +109,14 @@ class TimePlot(PyDMArchiverTimePlot):
         curve.prompt_archive_request.connect(self.requestDataFromArchiver)
         return curve
 
-    def add(self, name: str, axis: str, orientation: str, label: str, color: str) -> Curve:
-        """Add the PV `name` with an axis of its own on the `left` or `right`."""
+    def add(
+        self, name: str, axis: str, orientation: str, label: str, color: str, least: float, share: float = 1.0
+    ) -> Curve:
+        """Add the PV `name` with an axis of its own on the `left` or `right`.
+
+        `least` is the smallest range that the axis shows, in the PV's unit, so that noise does not look like trouble.
+        The curve takes the lower `share` of the height, so that two curves of one shape do not cover each other.
+        """
         self.addAxis(plot_data_item=None, name=axis, orientation=orientation, label=label)
         curve = self.addYChannel(
             f"ca://{name}",
@@ -115,18 +128,52 @@ class TimePlot(PyDMArchiverTimePlot):
             useArchiveData=self._has_archive,
         )
         curve.opts["connect"] = "finite"
+        curve.stepMode = "right"  # a monitored value holds until the next one
         item = self.plotItem.getAxis(axis)
         item.setPen(color)
         item.setTextPen(color)
         item.setLabel(label, color=color, **{"font-size": "13pt", "font-weight": "bold"})
+        self._ranges[axis] = (least, share)
         return cast(Curve, curve)
 
     def show_last(self, seconds: float) -> None:
         """Let the time axis show the last `seconds`, and ask the archive for what is not here yet."""
+        self.following = True
+        self.following_changed.emit(True)
         self._min_x = time.time() - seconds
         self.setTimeSpan(seconds)
         self.setAutoScroll(True, timespan=seconds, padding=0.0, refresh_rate=1000)
 
+    def _hold(self) -> None:
+        """The user has moved or zoomed: stay there."""
+        self.setAutoScroll(False)
+        self.following = False
+        self.following_changed.emit(False)
+
+    def _fit(self, curve: Curve) -> None:
+        """Fit the axis of a curve to what is visible of it."""
+        if not self.following or curve.y_axis_name not in self._ranges:
+            return
+        view = self.plotItem.getAxis(curve.y_axis_name).linkedView()
+        x, y = curve.getData()
+        if x is None or y is None:
+            return
+        left, right = view.viewRange()[0]
+        y = y[(x >= left) & (x <= right) & np.isfinite(y)]
+        if not len(y):
+            return
+        least, share = self._ranges[curve.y_axis_name]
+        low, high = float(y.min()), float(y.max())
+        if high - low < least:
+            middle = (low + high) / 2
+            low, high = middle - least / 2, middle + least / 2
+            if y.min() >= 0 > low:
+                low, high = 0.0, least
+        height = (high - low) / share
+        view.setYRange(low - 0.04 * height, low + 1.04 * height, padding=0)
+
     def answered(self) -> bool:
         """Whether the archive has answered, or failed, for every curve; true when there is none."""
-        return not self._has_archive or all(curve.archive_answered for curve in self._curves if isinstance(curve, Curve))
+        return not self._has_archive or all(
+            curve.archive_answered for curve in self._curves if isinstance(curve, Curve)
+        )

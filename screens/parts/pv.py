@@ -8,6 +8,10 @@ import numpy as np
 from pydm.widgets.channel import PyDMChannel
 from qtpy.QtCore import QObject, Signal, Slot
 
+from screens.parts import plugins
+
+plugins.install()
+
 SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID", "DISCONNECTED")
 """Names of PyDM's severities 0 to 4."""
 

@@ -70,9 +70,15 @@ class Text(QLabel):
         """PyDM's tools find the PV by this."""
         return [self.pv.channel]
 
+    def text_of(self, pv: Pv) -> str:
+        """What is shown for the PV's value; a subclass may say it in other words."""
+        return pv.text
+
     def _show(self) -> None:
         restyle(self, severity=self.pv.severity)
-        self._whole = f"{self._prefix}{self.pv.text}" if self.pv.connected and self.pv.value is not None else NOTHING
+        self._whole = (
+            f"{self._prefix}{self.text_of(self.pv)}" if self.pv.connected and self.pv.value is not None else NOTHING
+        )
         self.setText(self._whole)
         self.setToolTip(f"{self._whole}\n{self.pv.name}")
 
@@ -214,7 +220,7 @@ class Led(QFrame):
     @property
     def is_set(self) -> bool:
         """Whether the bit is known and set."""
-        return self.pv.connected and self.pv.value not in (None, 0, "0", False)
+        return self.pv.severity < 3 and self.pv.value not in (None, 0)
 
     def _show(self) -> None:
         severity = self.pv.severity
