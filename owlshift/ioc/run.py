@@ -28,7 +28,9 @@ RESTART_EXIT_CODE = 85
 SUPERVISED = "OWLSHIFT_SUPERVISED"
 """Set in the environment by a supervisor that restarts on `RESTART_EXIT_CODE`; without it the IOC restarts itself."""
 STOP_TIMEOUT = 8.0
-ACCESS_POLL = 3.0
+"""Seconds that `Ioc.stop`, and then the server, may take."""
+ACCESS_POLL = 1.0
+"""Seconds between two looks at whether the access-security file has changed."""
 
 
 @dataclass(frozen=True)

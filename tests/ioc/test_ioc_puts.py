@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from aioca import DBE_ALARM, FORMAT_CTRL, FORMAT_TIME, CANothing, camonitor
+from aioca import DBE_ALARM, FORMAT_CTRL, FORMAT_TIME, CANothing, camonitor, purge_channel_caches
 from caproto import AlarmStatus
 from epicscorelibs.ca import dbr
 from ioc_support import PUTFAIL, TIMEOUT, caget, caput, code, lamp, text
