@@ -14,6 +14,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -33,6 +34,9 @@ LAST_BACKOFF = 30.0
 GOOD_AFTER = 60.0  # a process that has been up for so many seconds starts again at the first back-off
 STOP_TIMEOUT = 15.0  # seconds between SIGTERM and SIGKILL
 LOG_BYTES, LOG_FILES = 10_000_000, 3
+
+_LOUD = re.compile(r"\S+ \S+ (?:WARNING|ERROR|CRITICAL) (.*)")
+"""A line of a child's log that the operator should see, without the time and level that the supervisor adds anew."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
@@ -172,7 +176,8 @@ class Supervisor:
                 if time.monotonic() - began > GOOD_AFTER:
                     backoff = FIRST_BACKOFF
                 self._set(status, ProcessState.BACKOFF)
-                log.warning("%s ended with %s: %s; again in %.1f s", spec.name, _code(code), status.message, backoff)
+                said = "" if status.message.startswith("ready") else f": {status.message}"
+                log.warning("%s ended with %s%s; again in %.1f s", spec.name, _code(code), said, backoff)
                 await self._first_of(self._stopping, timeout=backoff)
                 backoff = min(backoff * 2, LAST_BACKOFF)
         finally:
@@ -233,8 +238,8 @@ class Supervisor:
                 log.info("%s %s", spec.name, line)
             elif not self._ready[spec.name].is_set() and line:
                 status.message = line
-            elif " WARNING " in line or " ERROR " in line or " CRITICAL " in line:
-                log.warning("%s: %s", spec.name, line)
+            elif (found := _LOUD.match(line)) is not None:
+                log.warning("%s: %s", spec.name, found[1])
 
     async def _terminate_on_stop(
         self, spec: ProcessSpec, status: ProcessStatus, process: asyncio.subprocess.Process
