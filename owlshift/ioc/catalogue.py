@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .values import State
 
 if TYPE_CHECKING:
+    from .device import Device
     from .pv import Pv
 
 VERSION = 1
@@ -53,14 +54,15 @@ def entry(pv: Pv[Any]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in (None, "", [], {})}
 
 
-def catalogue(prefix: str, pvs: Iterable[Pv[Any]]) -> dict[str, Any]:
-    """The catalogue of an IOC."""
-    return {"ioc": prefix, "version": VERSION, "pvs": [entry(pv) for pv in pvs]}
+def catalogue(prefix: str, pvs: Iterable[Pv[Any]], objects: Iterable[tuple[str, Device]] = ()) -> dict[str, Any]:
+    """The catalogue of an IOC: its PVs, and the prefix and description (`objects`) of each of its devices."""
+    described = {name: (type(device).__doc__ or "").strip().partition("\n")[0] for name, device in objects}
+    return {"ioc": prefix, "version": VERSION, "objects": described, "pvs": [entry(pv) for pv in pvs]}
 
 
-def catalogue_text(prefix: str, pvs: Iterable[Pv[Any]]) -> str:
+def catalogue_text(prefix: str, pvs: Iterable[Pv[Any]], objects: Iterable[tuple[str, Device]] = ()) -> str:
     """The catalogue as compact JSON, all ASCII."""
-    return json.dumps(catalogue(prefix, pvs), separators=(",", ":"), allow_nan=False)
+    return json.dumps(catalogue(prefix, pvs, objects), separators=(",", ":"), allow_nan=False)
 
 
 def _range(pair: list[float | None] | None) -> str:

@@ -152,8 +152,8 @@ class Device(Publisher):
         for suffix, device in self.devices:
             yield from device.walk(prefix + suffix)
 
-    def everything(self) -> Iterator[Device]:
-        """This device and all inside of it."""
-        yield self
-        for _, device in self.devices:
-            yield from device.everything()
+    def everything(self, prefix: str) -> Iterator[tuple[str, Device]]:
+        """This device and all inside of it, each with its prefix."""
+        yield prefix, self
+        for suffix, device in self.devices:
+            yield from device.everything(prefix + suffix)

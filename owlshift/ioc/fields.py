@@ -130,6 +130,8 @@ def _describe(pv: Pv[Any], name: str) -> tuple[ChannelType, tuple[str, ...] | No
     if isinstance(kind, Text | Array) and name in ("NELM", "NORD"):
         reader = (lambda pv: pv.type.count) if name == "NELM" else (lambda pv: pv.calculate_length(pv.value))
         return ChannelType.LONG, None, reader
+    if isinstance(kind, Text | Array) and name == "FTVL":
+        return ChannelType.STRING, None, lambda pv: pv.type.dbr.name
     if isinstance(kind, State):
         return _describe_state(pv, name)
     if not kind.numeric:

@@ -56,6 +56,7 @@ class Ioc(Link, Publisher):
         self.saved = asyncio.Event()
         """Set when a value that is kept over restarts has changed."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._objects: list[tuple[str, Device]] = []
         self._lanes: defaultdict[Any, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._catalogue_event = asyncio.Event()
         self._said: dict[str, float] = {}
@@ -81,8 +82,9 @@ class Ioc(Link, Publisher):
             pv.name = name
             pv.link = self
             owner.ioc = self
-        for inner in device.everything():
+        for name, inner in device.everything(self.prefix + suffix):
             inner.ioc = self
+            self._objects.append((name, inner))
         return device
 
     # For subclasses
@@ -198,8 +200,12 @@ class Ioc(Link, Publisher):
         task = asyncio.get_running_loop().create_task(self._run_put(lane, pv, value, who), name=f"put {pv.name}")
         self._tasks.add(task)
         task.add_done_callback(self._put_ended)
-        # a client that goes away does not stop what it has begun
-        await asyncio.shield(task)
+        try:
+            await asyncio.shield(task)  # a client that goes away does not stop what it has begun
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            raise PutRefused("the IOC is stopping") from None
 
     def _put_ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -232,7 +238,10 @@ class Ioc(Link, Publisher):
     def publish_catalogue(self) -> None:
         """Make the catalogue and post it."""
         self._catalogue_event.clear()
-        self._catalogue_pv().take(catalogue_text(self.prefix, self.pvdb.values()), stamp())
+        self._catalogue_pv().take(self._catalogue_text(), stamp())
+
+    def _catalogue_text(self) -> str:
+        return catalogue_text(self.prefix, self.pvdb.values(), self._objects)
 
     def _catalogue_pv(self) -> Pv[Any]:
         name = f"{self.prefix}IOC:Catalogue"
@@ -240,9 +249,11 @@ class Ioc(Link, Publisher):
         if known is not None:
             return known
         # its room depends on what it has to say; limits may grow by some digits afterwards
-        room = 2 * len(catalogue_text(self.prefix, self.pvdb.values())) + 65536
+        room = 2 * len(self._catalogue_text()) + 65536
 
         class Catalogue(Device):
+            """The catalogue."""
+
             Catalogue = readback(
                 Text(room), initial="", doc="All PVs of this IOC and what is known about them, as JSON"
             )

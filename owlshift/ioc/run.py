@@ -124,6 +124,8 @@ def _server_ended(ioc: Ioc, task: asyncio.Task[None]) -> None:
     elif error is not None:
         log.error("%s the server failed", ioc.prefix, exc_info=error)
         ioc.fail(f"the server ended by {type(error).__name__}: {error}")
+    elif not ioc.ended.is_set():
+        ioc.fail("the server ended")
 
 
 async def _first(*waits: Coroutine[Any, Any, Any]) -> None:

@@ -68,9 +68,13 @@ class Lamp(Device):
     Fail = command(doc="Always fails")
     Gone = command(doc="Invalidates all readbacks")
     Urgent = command(lane="urgent", doc="Overtakes")
+    Hold = setpoint(float, initial=0.0, doc="A put that ends when Release is put")
+    Release = command(lane="urgent", doc="Ends the put to Hold")
+    Twice = command(doc="Puts to this device itself")
 
     def __init__(self) -> None:
         self.done: list[str] = []
+        self.released = asyncio.Event()
 
     async def did(self, what: str) -> None:
         self.done.append(what)
@@ -115,6 +119,22 @@ class Lamp(Device):
     @Gone.putter
     async def _(self) -> None:
         await self.invalidate([self.Current, self.Count, self.State, self.Model], AlarmStatus.COMM)
+
+    @Hold.putter
+    async def _(self, value: float) -> None:
+        await self.did("hold")
+        await self.released.wait()
+        self.released.clear()
+        await self.did("held")
+
+    @Release.putter
+    async def _(self) -> None:
+        self.released.set()
+
+    @Twice.putter
+    async def _(self) -> None:
+        await self.Set.put(0.25)
+        await self.Set.put(99.0)
 
     @Urgent.putter
     async def _(self) -> None:

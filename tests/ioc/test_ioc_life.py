@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from aioca import FORMAT_TIME, purge_channel_caches
+from aioca import FORMAT_TIME, CANothing, purge_channel_caches
 from ioc_support import HERE, TIMEOUT, caget, caput, lamp, start_lamp, text
 from support import start, wait_until
 
@@ -37,13 +37,14 @@ async def test_a_signal_ends_it_cleanly(prefix: str, tmp_path: Path, number: int
 
 async def test_a_put_in_progress_does_not_hold_the_end(prefix: str) -> None:
     process = start_lamp(prefix)
-    task = asyncio.create_task(put(f"{prefix}L:Slow", 1000))
+    task = asyncio.create_task(put(f"{prefix}L:Hold", 1))
     async with asyncio.timeout(TIMEOUT):
-        while not (await caget(f"{prefix}IOC:PutCount")):
-            await asyncio.sleep(0.05)
+        while await text(f"{prefix}L:Puts") != "hold":
+            await asyncio.sleep(0.02)
     process.signal(signal.SIGTERM)
+    with pytest.raises(CANothing):
+        await task
     assert await asyncio.to_thread(process.wait, TIMEOUT) == 0
-    task.cancel()
     purge_channel_caches()
 
 
@@ -136,6 +137,7 @@ async def test_the_catalogue_of_a_large_ioc(prefix: str) -> None:
         assert len(raw) > 100_000
         found = json.loads(raw)
         assert found["ioc"] == prefix and found["version"] == 1
+        assert found["objects"][f"{prefix}C7:"] == "Ten PVs."
         pvs = {pv["name"]: pv for pv in found["pvs"]}
         assert len(pvs) == len(found["pvs"]) > 2000
         source = pvs[f"{prefix}C7:VSet"].pop("source")
