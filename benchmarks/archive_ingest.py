@@ -24,7 +24,7 @@ from benchmarks.c_ioc import CIoc, counter_database, counter_names, free_port
 def one_ioc(records: int, seconds: float) -> tuple[float, Stored]:
     """CPU seconds an event of the engine, with a C IOC at 10 Hz, and what it stored."""
     with tempfile.TemporaryDirectory(prefix="owl-archive-") as name, CIoc(counter_database("B:", records)) as ioc:
-        with EngineRun(Path(name), [ioc.port], counter_names("B:", records), "roll_interval = 20") as engine:
+        with EngineRun(Path(name), [ioc.port], counter_names("B:", records), "roll_interval = 5") as engine:
             engine.wait_for(lambda: engine.status().get("connected") == records, "all channels", 120)
             time.sleep(3)
             before, cpu = engine.fresh_status(), engine.cpu_seconds()
@@ -59,7 +59,7 @@ def many_iocs(iocs: int, records: int, seconds: float) -> bool:
     names = [name for i in range(iocs) for name in counter_names(f"M{i}:", records)]
     try:
         with tempfile.TemporaryDirectory(prefix="owl-archive-") as folder:
-            with EngineRun(Path(folder), [ioc.port for ioc in running], names, "roll_interval = 20") as engine:
+            with EngineRun(Path(folder), [ioc.port for ioc in running], names, "roll_interval = 5") as engine:
                 engine.wait_for(lambda: engine.status().get("connected") == len(names), "all channels", 240)
                 time.sleep(3)
                 before, cpu = engine.fresh_status(), engine.cpu_seconds()
@@ -90,7 +90,7 @@ def replay(rate: float, channels: int, seconds: float) -> bool:
         try:
             with tempfile.TemporaryDirectory(prefix="owl-archive-") as folder:
                 names = counter_names("R:", channels)
-                with EngineRun(Path(folder), [port], names) as engine:
+                with EngineRun(Path(folder), [port], names, "roll_size = 64") as engine:
                     stdout.readline()
                     cpu = engine.cpu_seconds()
                     _, sent, took, behind, paused = stdout.readline().split()

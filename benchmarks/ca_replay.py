@@ -1,4 +1,4 @@
-"""A Channel Access server that replays: counters as DBR_TIME_DOUBLE events at any rate, made by numpy, over real sockets.
+"""A Channel Access server that replays: counters as DBR_TIME_DOUBLE events at any rate, over real sockets.
 
 It is no IOC: it knows just enough of the protocol to be searched for, connected to and subscribed to, and then sends
 one event of every channel each period, so that a client's limit can be found and not the server's.
