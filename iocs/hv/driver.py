@@ -10,7 +10,6 @@ Errors are those of `iocs.hv.protocol`: DeviceError > {Timeout, Disconnected, Re
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,8 +47,6 @@ __all__ = [
     "BadReply", "BoardSpec", "DeviceError", "Disconnected", "Driver", "Identity", "Listener", "Options", "Range",
     "Reading", "Rejected", "Setting", "Status", "Timeout",
 ]  # fmt: skip
-
-log = logging.getLogger(__name__)
 
 MEASURED = ("VMON", "IMRANGE", "IMON", "BDALARM", "STAT")
 """Read every period. Numbers and words take turns, so that a reply too many or too few never fits all the way."""
@@ -124,6 +121,7 @@ class Driver:
         self._why: dict[str, DeviceError] = {name: Disconnected("not connected yet") for name in self.boards}
         self._writes = dict.fromkeys(self.boards, 0)
         self._silent_probes = 0
+        self._drops, self._dropped = 0, ""
         self._doubtful: set[str] = set()
         self._bad_polls = dict.fromkeys(self.boards, 0)
 
@@ -253,7 +251,6 @@ class Driver:
             self._bad_polls[board.name] = 0
             self._present.remove(board)
             self._absent.append(board)
-            log.warning("%s does not answer any more: %s", board.name, error)
         await self._lost(board.name, error)
 
     async def _read(self, line: Line, board: BoardSpec, settings: bool) -> Reading:
@@ -342,7 +339,9 @@ class Driver:
     # --- writing
 
     def drop_writes(self, reason: str) -> None:
-        """Writes that have not gone out yet fail with Rejected(`reason`)."""
+        """All writes that are not urgent fail with Rejected(`reason`); what has not gone out yet never will."""
+        self._dropped = reason
+        self._drops += 1
         if self._line is not None:
             self._line.drop_writes(reason)
 
@@ -373,12 +372,15 @@ class Driver:
         if not orders:
             return failed
         self._writes[name] += 1
+        drops = self._drops
         checks = list(dict.fromkeys(c for setting, _ in orders if (c := read_back(setting)) is not None))
         questions = [mon(board.address, each, board.channels) for each in (*checks, "BDNAME")]
         priority = Priority.URGENT if urgent else Priority.WRITE
         try:
             # two jobs: so the orders to all boards go out before the first is read back
             replies = await line.ask([request for _, request in orders], priority, retries=_WRITE_RETRIES)
+            if drops != self._drops and not urgent:
+                raise Rejected(self._dropped)
             answers = await line.ask(questions, priority, retries=_WRITE_RETRIES)
             back = {
                 request.parameter: believable(identity, request, reply)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -33,6 +34,8 @@ from owlshift.ioc import AlarmStatus, Ioc, IocState, PutRefused, Pv, Severity
 from owlshift.site import IocEntry
 
 DROPPED = "dropped: Down came in between"
+AFTERMATH = 0.1
+"""Seconds after Down in which puts are still refused: those that waited in the server come one by one."""
 STANDING = 5.0
 """V: a channel with less than this to go does not take part in the timing of a ramp."""
 _arrived: ContextVar[int] = ContextVar("arrived")
@@ -72,12 +75,11 @@ class HvIoc(Ioc):
         self._met: set[str] = set()
         """Boards that have answered since the start."""
         self._told: dict[str, str] = {}
+        self._announced: dict[str, list[float]] = {}
         self._action: asyncio.Task[Any] | None = None
         self._downs = 0
         self._epoch = 0
         """Downs so far; a put that arrived in an earlier epoch is not carried out any more."""
-        self._no_down = asyncio.Event()
-        self._no_down.set()
         devices = [("", self.group), ("Line:", self.line)]
         devices += [(f"{name}:", board) for name, board in self.boards.items()]
         devices += [(f"{channel.alias}:", channel) for channel in self.channels]
@@ -109,7 +111,7 @@ class HvIoc(Ioc):
             await self.post_many(first_setpoints(device, reading))
         if board in self._told:
             del self._told[board]
-            await self.message(f"{board} answers again")
+            self._announce(board, f"{board} answers again", logging.INFO)
         await self._count_boards()
 
     async def reading(self, board: str, reading: Reading) -> None:
@@ -139,8 +141,18 @@ class HvIoc(Ioc):
         kind = str(error) if isinstance(error, Rejected) else "read" if garbled else "gone"
         if self._told.get(board) != kind:
             self._told[board] = kind
-            await self.message(f"{board}: {error}", logging.WARNING)
+            self._announce(board, f"{board}: {error}", logging.WARNING)
         await self._count_boards()
+
+    def _announce(self, board: str, text: str, level: int) -> None:
+        """Tell the operator; the log gets what comes of a flapping line twice a minute."""
+        now = time.monotonic()
+        times = [when for when in self._announced.get(board, []) if now - when < 60.0]
+        if len(times) < 2:
+            self._announced[board] = [*times, now]
+            self.tell(text, level)
+        else:
+            self.tell(text, logging.DEBUG)
 
     async def cycle(self, seconds: float) -> None:
         """All boards have been read."""
@@ -196,8 +208,8 @@ class HvIoc(Ioc):
         await super().put(pv, value, who)
 
     def _check_overtaken(self) -> None:
-        """PutRefused when a Down has come since the put arrived that is being carried out."""
-        if _arrived.get(self._epoch) != self._epoch:
+        """PutRefused when a Down has come since the put arrived that is being carried out, or is under way."""
+        if self._downs or _arrived.get(self._epoch) != self._epoch:
             raise PutRefused(DROPPED)
 
     async def set_channel(self, channel: HvChannel, attribute: str, value: float | enum.IntEnum) -> float | None:
@@ -230,21 +242,22 @@ class HvIoc(Ioc):
         """Send every channel to 0 V and off, before anything else. What was asked before and is not done is dropped."""
         self._epoch += 1
         self._downs += 1
-        self._no_down.clear()
         try:
             if self._action is not None:
                 self._action.cancel()
             self.driver.drop_writes(DROPPED)
             await self._down()
         finally:
+            await asyncio.sleep(AFTERMATH)
             self._downs -= 1
-            if not self._downs:
-                self._no_down.set()
 
     async def _exclusive(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` so that Down can end it, and not beside Down."""
-        await self._no_down.wait()
-        self._check_overtaken()
+        try:
+            self._check_overtaken()
+        except PutRefused:
+            work.close()
+            raise
         self._action = task = asyncio.ensure_future(work)
         try:
             await asyncio.shield(task)

@@ -157,14 +157,12 @@ class Line:
         return await job.done
 
     def drop_writes(self, reason: str) -> None:
-        """Writes that have not gone out never will; those on the way are not tried again."""
+        """Writes fail with Rejected; those that have not gone out never will."""
         queue = self._queues[Priority.WRITE]
-        for job in queue:
-            _fail(job, Rejected(reason))
-        queue.clear()
-        for job in self._flight:
+        for job in [*queue, *self._flight]:
             if job.priority is Priority.WRITE:
-                job.retries = 0
+                _fail(job, Rejected(reason))  # the replies to what is on the way are still waited for
+        queue.clear()
 
     def close(self) -> None:
         """End the connection; `run` ends with Disconnected."""

@@ -114,7 +114,7 @@ async def until(condition: Callable[[], object], what: str = "", timeout: float 
     return value
 
 
-MAP = "L01 L02 F L04 L05 L06 L07 L08".split()
+MAP: list[str] = "L01 L02 F L04 L05 L06 L07 L08".split()
 
 
 def site_text(name: str, *, period: float = 0.2, trip: float = 0.5) -> str:
@@ -161,12 +161,12 @@ class Stand:
         self.site_file.write_text(site_text(name, **options))
         self.prefix = f"{name}:HV:"
         place = ("--site", str(self.site_file), "--state", str(self.state))
-        self._ioc_argv = [*owl("ioc", "hv"), *place]
+        self.ioc_argv = [*owl("ioc", "hv"), *place]
         self.simulator = Simulator(argv=[*owl("sim", "hv", "serve"), *place, "--no-noise"])
         self.ioc = self._start_ioc()
 
     def _start_ioc(self) -> Process:
-        return start(self._ioc_argv, timeout=90)
+        return start(self.ioc_argv, timeout=90)
 
     def restart_ioc(self) -> None:
         """kill -9, and start again."""
