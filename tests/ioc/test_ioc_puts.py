@@ -90,6 +90,7 @@ async def test_an_array_to_a_scalar_and_too_long_an_array(ioc: Process, prefix: 
 
 
 async def test_puts_of_one_device_run_in_the_order_of_arrival(ioc: Process, prefix: str) -> None:
+    await caget([f"{prefix}L:Set", f"{prefix}L:Steps"])  # connected: from now on puts leave in the order of the calls
     # the first takes 20 ms, the others nothing: stock caproto ends them as 2, 3, 1
     await asyncio.gather(
         *(put(f"{prefix}L:{name}", value) for name, value in (("Set", 1.0), ("Set", 0.5), ("Steps", 5), ("Set", 0.25)))
@@ -118,6 +119,25 @@ async def test_another_lane_overtakes_and_nothing_else_waits(ioc: Process, prefi
     await asyncio.gather(hold, behind)
     assert await text(f"{prefix}L:Puts") == "hold Urgent held Set=0.5"
     monitor.close()
+
+
+async def test_a_flood_of_puts_to_a_busy_device_ends_with_the_last(ioc: Process, prefix: str) -> None:
+    hold = asyncio.create_task(put(f"{prefix}L:Hold", 3.0))
+    async with asyncio.timeout(TIMEOUT):
+        while await text(f"{prefix}L:Puts") != "hold":
+            await asyncio.sleep(0.02)
+    for i in range(1, 501):
+        await caput(f"{prefix}L:Set", i / 500, timeout=TIMEOUT)
+    await put(f"{prefix}L:Release", 1)
+    await hold
+    async with asyncio.timeout(TIMEOUT):
+        while await caget(f"{prefix}L:Set") != 1.0:
+            await asyncio.sleep(0.02)
+    done = (await text(f"{prefix}L:Puts")).split()
+    assert done[:3] == ["hold", "held", "Set=0.002"] and done[-1] == "Set=1"
+    assert len(done) < 100  # those in between were overtaken
+    values = [float(item.removeprefix("Set=")) for item in done[2:]]
+    assert values == sorted(values)
 
 
 async def test_a_putter_may_put_to_its_own_device(ioc: Process, prefix: str) -> None:

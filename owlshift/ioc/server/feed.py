@@ -10,7 +10,7 @@ from caproto import ChannelData
 from . import dbr, wire
 from .dbr import Encoded, Shape
 from .names import Deadband
-from .puts import PutQueue
+from .puts import puts_of
 from .wire import Command, Eca
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Feed:
         self.server = server
         self.pv = pv
         self.monitors: dict[Monitor, None] = {}
-        self.puts = PutQueue(server)
+        self.puts = puts_of(server, pv)
         self._encoded: dict[Shape, Encoded | None] = {}
 
     def publish(self, flags: int) -> None:

@@ -178,3 +178,60 @@ class PutQueue:
             )
             return Eca.PUTFAIL, text
         return Eca.NORMAL, ""
+
+
+class PutsAtOnce(PutQueue):
+    """The puts of a PV that keeps their order itself (`orders_puts`), and that of other PVs: each is handed on at once.
+
+    Up to MAX_WAITING of each circuit are under way; of what comes then, the last plain WRITE is kept.
+    """
+
+    __slots__ = ("_late", "_under_way")
+
+    def __init__(self, server: CaServer) -> None:
+        super().__init__(server)
+        self._under_way: dict[Circuit, list[asyncio.Task[None]]] = {}
+        self._late: dict[Circuit, Put] = {}
+
+    def submit(self, put: Put) -> None:
+        """Hand a put on; PutError (PUTCBINPROG) when too many of the client's are under way and it wants an answer."""
+        full = put.size > SMALL and self._server.put_bytes + put.size > MAX_WAITING_BYTES
+        tasks = self._under_way.setdefault(put.circuit, [])
+        if len(tasks) < MAX_WAITING and not full:
+            self._server.put_bytes += put.size
+            tasks.append(self._server.spawn(self._run(put)))
+        elif put.notify or not tasks:
+            if not tasks:
+                del self._under_way[put.circuit]
+            raise PutError(Eca.PUTCBINPROG, f"{len(tasks)} puts to this PV are under way")
+        else:
+            late = self._late.get(put.circuit)
+            self._server.put_bytes += put.size - (late.size if late else 0)
+            self._late[put.circuit] = put
+
+    def busy_for(self, circuit: Circuit) -> asyncio.Task[None] | None:
+        """The task of this circuit's newest put; None when none is under way."""
+        tasks = self._under_way.get(circuit)
+        return tasks[-1] if tasks else None
+
+    async def _run(self, put: Put) -> None:
+        circuit = put.circuit
+        try:
+            status, text = await self._write(put)
+            circuit.put_done(put, status, text)
+        finally:
+            self._server.put_bytes -= put.size
+            tasks = self._under_way[circuit]
+            task = asyncio.current_task()
+            if task in tasks:
+                tasks.remove(task)
+            late = self._late.pop(circuit, None)
+            if late is not None:
+                tasks.append(self._server.spawn(self._run(late)))
+            if not tasks:
+                del self._under_way[circuit]
+
+
+def puts_of(server: CaServer, pv: ChannelData) -> PutQueue:
+    """What takes the puts of a PV."""
+    return PutsAtOnce(server) if getattr(pv, "orders_puts", False) else PutQueue(server)
