@@ -31,6 +31,9 @@ PUT_GRACE = 0.02
 MAX_DEFERRED = 200
 """Reads of one client that may wait for a put or a getter."""
 
+SMALL_PAYLOAD = 4096
+"""Bytes of payload of a request that is no put."""
+
 _EVENT_MASK = struct.Struct(">12xH")
 
 
@@ -89,7 +92,7 @@ class Circuit(Stream):
     """One client's circuit."""
 
     def __init__(self, server: CaServer) -> None:
-        super().__init__(server)
+        super().__init__(server, _payload_limits(server.max_message))
         self.minor = wire.MINOR_VERSION
         self.priority = 0
         self.channels: dict[int, Channel] = {}
@@ -109,18 +112,15 @@ class Circuit(Stream):
 
     def handle(self, message: Message) -> None:
         """One request; ProtocolError ends the circuit."""
-        handler = _HANDLERS.get(message.command)
-        if handler is None:
-            self.send(wire.error(message, wire.ANY_ADDRESS, Eca.INTERNAL, "Invalid Msg Code"))
-            raise ProtocolError(f"unknown command {message.command}")
-        handler(self, message)
+        _HANDLERS[message.command](self, message)
 
     def _channel(self, message: Message) -> Channel:
         try:
             return self.channels[message.cid]
         except KeyError:
-            self.send(wire.error(message, wire.ANY_ADDRESS, Eca.INTERNAL, "Bad Resource ID"))
-            raise ProtocolError(f"command {message.command} for a channel {message.cid} that does not exist") from None
+            raise ProtocolError(
+                f"command {message.command} for a channel {message.cid} that does not exist", message
+            ) from None
 
     def _version(self, message: Message) -> None:
         self._set_minor(message.data_count)
@@ -377,6 +377,13 @@ class Circuit(Stream):
             del monitor.channel.monitors[monitor.id]
         self.monitors -= 1
         self.server.monitors -= 1
+
+
+def _payload_limits(max_message: int) -> dict[int, int]:
+    """Bytes of payload that each command may have: only puts carry values."""
+    limits = dict.fromkeys(_HANDLERS, SMALL_PAYLOAD)
+    limits[Command.WRITE] = limits[Command.WRITE_NOTIFY] = max_message
+    return limits
 
 
 _HANDLERS: dict[int, Callable[[Circuit, Message], None]] = {

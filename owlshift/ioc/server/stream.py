@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from . import dbr, wire
@@ -35,7 +36,7 @@ REQUESTS_PER_TURN = 300
 class Stream(asyncio.Protocol):
     """One TCP connection of a client; `Circuit` gives its messages a meaning."""
 
-    def __init__(self, server: CaServer) -> None:
+    def __init__(self, server: CaServer, limits: Mapping[int, int]) -> None:
         self.server = server
         self.loop = server.loop
         self.transport: asyncio.Transport | None = None
@@ -45,7 +46,7 @@ class Stream(asyncio.Protocol):
         self.user = ""
         self.dropped = 0
         """Updates that were replaced by newer ones before they could be sent."""
-        self._splitter = Splitter(server.max_message + 1024)
+        self._splitter = Splitter(limits=limits)
         self._out: list[bytes] = []
         self._out_size = 0
         self._flush_due = False
@@ -99,9 +100,10 @@ class Stream(asyncio.Protocol):
         self._news.clear()
         self._wake()
 
-    def drop(self, reason: str) -> None:
-        """End the circuit for a fault of the client's; counted, and logged at a limited rate."""
+    def drop(self, reason: str, request: Message | None = None) -> None:
+        """End the circuit for a fault of the client's, who is told; counted, and logged at a limited rate."""
         self.server.malformed(self, reason)
+        self.send(wire.error(request or Message(0, 0, 0, 0, 0, 0, b""), wire.ANY_ADDRESS, Eca.INTERNAL, reason))
         self.close()
 
     def close(self) -> None:
@@ -252,7 +254,7 @@ class Stream(asyncio.Protocol):
                 if left <= 0 or self._backlog > ANSWER_LIMIT:
                     break
         except ProtocolError as error:
-            self.drop(str(error))
+            self.drop(str(error), error.request)
             return
         except Exception as error:  # a fault of ours must end no more than this circuit
             self.server.limited(logging.ERROR, "request", "a request could not be handled", exc_info=error)

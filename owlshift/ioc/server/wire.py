@@ -8,7 +8,7 @@ header: payload size 0xFFFF, count 0, then both as 32-bit numbers.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -86,6 +86,10 @@ class Message(NamedTuple):
 class ProtocolError(Exception):
     """The peer broke the protocol in a way that leaves no sense in what follows: its circuit must be dropped."""
 
+    def __init__(self, reason: str, request: Message | None = None) -> None:
+        super().__init__(reason)
+        self.request = request
+
 
 def header(command: int, size: int, data_type: int, count: int, cid: int, available: int) -> bytes:
     """A message header, extended when `size` (bytes) or `count` does not fit in 16 bits."""
@@ -116,10 +120,15 @@ def error(request: Message, cid: int, status: int, text: str) -> bytes:
 
 
 class Splitter:
-    """Cuts a byte stream into messages; holds at most one unfinished message of at most `limit` payload bytes."""
+    """Cuts a byte stream into messages; holds at most one unfinished message.
 
-    def __init__(self, limit: int = MAX_MESSAGE) -> None:
-        self.limit = limit
+    `limits` says how many bytes of payload each command may have; a command that it does not name is none. Without it
+    every command may have `limit` bytes.
+    """
+
+    def __init__(self, limit: int = MAX_MESSAGE, limits: Mapping[int, int] | None = None) -> None:
+        self._limit = limit
+        self._limits = limits
         self._data = bytearray()
         self._at = 0
 
@@ -137,8 +146,8 @@ class Splitter:
     def messages(self) -> Iterator[Message]:
         """Give out every complete message; may be left early and called again.
 
-        Raises ProtocolError when a header announces more payload than `limit` or a size that is no multiple of 8: the
-        payload is never waited for.
+        Raises ProtocolError when a header has an unknown command, or announces more payload than it may or a size that
+        is no multiple of 8: the payload is never waited for.
         """
         data = self._data
         while True:
@@ -153,10 +162,16 @@ class Splitter:
                     return
                 size, count = struct.unpack_from(">II", data, start)
                 start = at + EXTENDED.size
-            if size > self.limit:
-                raise ProtocolError(f"payload of {size} bytes announced, the limit is {self.limit}")
-            if size & 7:
-                raise ProtocolError(f"payload size {size} is no multiple of 8")
+            limit = self._limit if self._limits is None else self._limits.get(command)
+            if limit is None or size > limit or size & 7:
+                raise ProtocolError(
+                    f"unknown command {command}"
+                    if limit is None
+                    else f"payload size {size} is no multiple of 8"
+                    if size & 7
+                    else f"payload of {size} bytes announced for command {command}, the limit is {limit}",
+                    Message(command, size, data_type, count, cid, available, b""),
+                )
             end = start + size
             if end > len(data):
                 return
