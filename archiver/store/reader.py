@@ -203,8 +203,16 @@ class StoreReader:
                 yield from file.read(entry.start, entry.rows, from_ns, to_ns)
             finally:
                 self._give_file(name, file)
+        except FileNotFoundError as error:
+            self._missing(name, error)
         except (pa.ArrowException, ValueError) as error:
             self._damage(name, error)
+
+    def _missing(self, name: str, error: FileNotFoundError) -> None:
+        """A file that compaction has replaced is looked for again; one that should be there is damage."""
+        if name not in {segment.name for segment in load_manifest(self._layout.manifest).segments}:
+            raise error
+        self._damage(name, error)
 
     def _entries(self, pv: int, from_ns: int, to_ns: int) -> list[_Entry]:
         """The PV's runs in segments that a window needs, sorted by time."""
@@ -232,6 +240,9 @@ class StoreReader:
         if index is None:
             try:
                 index = load_index(index_path(self._layout.segments / segment.name))
+            except FileNotFoundError as error:
+                self._missing(segment.name, error)
+                return None
             except (ValueError, EOFError) as error:
                 self._damage(segment.name, error)
                 return None

@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from archiver.store.compact import choose, expired, merge
-from archiver.store.convert import convert, read_log, set_aside
+from archiver.store.convert import LogContent, convert, read_log, set_aside
 from archiver.store.events import ENGINE_PV, STOPPED
 from archiver.store.files import FolderLock, Layout, StoreError, reason, replace_file, sync_folder
 from archiver.store.log import LogWriter
@@ -44,6 +45,7 @@ class StoreWriter:
         self._next_log = 1
         self._closed: list[int] = []
         self._closed_lock = threading.Lock()
+        self._unmergeable: set[str] = set()
         self._first_own_log = 1
         self.crashed_ns: int | None = None
         """When the engine before this one was last alive (ns), if it didn't end as it should."""
@@ -218,7 +220,16 @@ class StoreWriter:
         if content.damage:
             quarantined = set_aside(layout, path, content.damage)
             log.warning("log %d: %d damaged bytes are set aside in %s", number, quarantined, layout.quarantine)
-        done = convert(layout, number, content, self.registry.names, self._channels)
+        try:
+            done = convert(layout, number, content, self.registry.names, self._channels)
+        except (ValueError, pa.ArrowException, MemoryError) as error:
+            # nothing that came over the wire should get here; if it does, it must not stop the archive for good
+            log.exception("log %d can't become segments (%s): all of it is set aside", number, error)
+            (layout.quarantine / path.name).write_bytes(path.read_bytes())
+            quarantined = path.stat().st_size
+            lost = sum(len(c) for c in content.samples)
+            content = LogContent(counters={"logged": lost, **content.counters})
+            done = convert(layout, number, content, self.registry.names, self._channels)
         found = sum(len(c) for c in content.samples)
         logged = max(content.counters.pop("logged", 0), found)
         totals = Counter(manifest.totals)
@@ -264,10 +275,15 @@ class StoreWriter:
             totals.update({"expired": sum(s.rows for s in gone if s.kind != EVENTS_KIND)})
             self._commit(manifest.next(segments=kept, totals=dict(totals)), self._channels)
         else:
-            gone = choose(manifest.segments, today)
+            gone = choose([s for s in manifest.segments if s.name not in self._unmergeable], today)
             if not gone:
                 return False
-            merged = merge(self.layout, gone, self.registry.names, today)
+            try:
+                merged = merge(self.layout, gone, self.registry.names, today)
+            except (ValueError, pa.ArrowException, FileNotFoundError) as error:
+                self._unmergeable.update(segment.name for segment in gone)
+                log.error("segments %s to %s can't be merged and stay: %s", gone[0].name, gone[-1].name, error)
+                return True
             place = manifest.segments.index(gone[0])
             kept = [s for s in manifest.segments if s not in gone]
             self._commit(manifest.next(segments=(*kept[:place], merged, *kept[place:])), self._channels)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archiver.store import Columns, Dbr, StoreError, StoreReader, StoreWriter
+from archiver.store.segment import index_path
 
 VALUES: dict[tuple[Dbr, bool], list[Any]] = {
     (Dbr.STRING, False): ["", "on", "µ°C", "x" * 39],
@@ -324,17 +325,50 @@ def test_large_runs_are_cut_into_row_groups_and_read_in_part(tmp_path: Path) -> 
     writer.close()
 
 
-def test_an_unreadable_segment_is_left_out_and_the_rest_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", ["foreign", "empty", "missing", "index missing", "index foreign"])
+def test_an_unreadable_segment_is_left_out_and_the_rest_goes_on(tmp_path: Path, fault: str) -> None:
     writer = opened(tmp_path)
     pv = writer.add_pvs(["A"])["A"]
     for i in range(3):
         writer.append(columns_of(Dbr.DOUBLE, [pv], [10 * i + 1], [i]))
         writer.roll()
         writer.convert_next()
-    (tmp_path / "segments" / writer.manifest.segments[1].name).write_bytes(b"PAR1 no parquet PAR1")
+    path = tmp_path / "segments" / writer.manifest.segments[1].name
+    if fault.startswith("index"):
+        path = index_path(path)
+    if fault.endswith("missing"):
+        path.unlink()
+    else:
+        path.write_bytes(b"" if fault == "empty" else b"PAR1 no parquet PAR1")
     reader = StoreReader(tmp_path)
     assert [row[2] for row in flat(reader, "A")] == [1, 21]
     assert list(reader.damaged) == [writer.manifest.segments[1].name]
+    # compaction leaves it where it is, says so once, and stores on
+    while writer.compact_next(today=10**6):
+        pass
+    writer.append(columns_of(Dbr.DOUBLE, [pv], [31], [3.0]))
+    writer.roll()
+    writer.convert_next()
+    assert [row[2] for row in flat(StoreReader(tmp_path), "A")] == [1, 21, 31]
+    writer.close()
+
+
+def test_a_log_that_cannot_become_segments_is_set_aside_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = opened(tmp_path)
+    pv = writer.add_pvs(["A"])["A"]
+    writer.append(columns_of(Dbr.DOUBLE, [pv] * 2, [1, 2], [1.0, 2.0]))
+    writer.append_drops({"future": 3})
+    writer.roll()
+    monkeypatch.setattr("archiver.store.convert.write_segment", lambda *_: int("no segment"))
+    assert writer.convert_next()
+    monkeypatch.undo()
+    totals = writer.manifest.totals
+    assert (totals["received"], totals["stored"], totals["dropped.damaged"]) == (5, 0, 2)
+    assert (tmp_path / "quarantine" / "0000000001.log").exists()
+    writer.append(columns_of(Dbr.DOUBLE, [pv], [3], [3.0]))
+    writer.roll()
+    assert writer.convert_next()
+    assert [row[2] for row in flat(StoreReader(tmp_path), "A")] == [3]
     writer.close()
 
 

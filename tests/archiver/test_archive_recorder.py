@@ -1,0 +1,262 @@
+"""The recorder's threads: every sample is logged or counted, whatever its time stamp and whatever the disk does."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from archive_tools import EVER, counted, opened
+from support import wait_until
+
+from archiver.config import ArchiverConfig
+from archiver.engine.intake import Channels, Intake
+from archiver.engine.recorder import DROP_REASONS, Recorder
+from archiver.engine.scan import ScanFilter
+from archiver.engine.status import Status
+from archiver.store import Columns, Dbr, StoreReader, StoreWriter
+from owlshift.ca import Batch
+
+SECOND = 10**9
+
+
+def batch_of(channel: list[int], time_ns: list[int], values: Any, dbr: Dbr = Dbr.DOUBLE) -> Batch:
+    n = len(channel)
+    return Batch(
+        dbr,
+        np.array(channel, np.uint32),
+        np.array(time_ns, np.int64),
+        np.zeros(n, np.uint16),
+        np.zeros(n, np.uint16),
+        np.array(values, dbr.dtype),
+    )
+
+
+class Setup:
+    """A recorder over a store with PVs A, B, C as channels 0, 1, 2."""
+
+    def __init__(self, folder: Path, queue: int = 256 << 20, **config: Any) -> None:
+        self.folder = folder
+        self.store = opened(folder)
+        self.intake = Intake(queue)
+        self.channels = Channels()
+        self.ids = self.store.add_pvs(["A", "B", "C"])
+        for channel, name in enumerate(("A", "B", "C")):
+            self.channels.map(channel, self.ids[name])
+        self.recorder = Recorder(self.store, ArchiverConfig(**config), self.intake, self.channels)
+        self.failures: list[BaseException] = []
+        self.recorder.on_failure = self.failures.append
+
+    def put(self, channel: list[int], time_ns: list[int], dbr: Dbr = Dbr.DOUBLE, values: Any = None) -> None:
+        self.intake.put(batch_of(channel, time_ns, values if values is not None else [1] * len(channel), dbr))
+
+    def settled(self) -> bool:
+        return self.recorder.waiting == self.recorder.scan.held
+
+    def finish(self) -> dict[str, int]:
+        """Stop, turn everything into segments, and return the totals; the account must close."""
+        self.recorder.stop()
+        assert self.recorder.waiting == 0
+        self.store.roll()
+        while self.store.convert_next():
+            pass
+        self.store.close()
+        assert self.failures == []
+        totals = self.store.manifest.totals
+        received, accounted = counted(totals)
+        assert received == accounted == self.intake.received
+        return totals
+
+    def times(self, name: str) -> list[int]:
+        return [int(t) for piece in StoreReader(self.folder).read(name, 0, EVER) for t in piece.time_ns]
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Iterator[Setup]:
+    made = Setup(tmp_path)
+    made.recorder.start()
+    yield made
+
+
+def test_samples_of_all_kinds_are_logged(setup: Setup) -> None:
+    now = time.time_ns()
+    setup.put([0, 1, 0], [now, now, now + 1])
+    setup.put([2, 2], [now, now + 5], Dbr.SHORT, [[1, 2], [3, 4]])
+    setup.put([2], [now + 9], Dbr.STRING, [b"text"])
+    totals = setup.finish()
+    assert totals["stored"] == 6
+    assert setup.times("A") == [now, now + 1]
+    assert setup.times("C") == [now, now + 5, now + 9]
+
+
+def test_time_stamps_that_cannot_be_true_are_dropped_and_counted(setup: Setup) -> None:
+    now = time.time_ns()
+    unset = 631152000 * SECOND
+    setup.put([0, 1, 2, 0, 1], [now, unset, now + 3600 * SECOND, now + 1, 0])
+    setup.put([0, 77, 0], [now + 1, now, now])
+    totals = setup.finish()
+    expected = {"bad_time": 2, "future": 1, "duplicate": 1, "out_of_order": 1, "unsubscribed": 1}
+    assert {k: totals[f"dropped.{k}"] for k in expected} == expected
+    assert setup.times("A") == [now, now + 1]
+
+
+def test_a_scanned_pv_keeps_the_newest_of_each_period(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.channels.sample(setup.ids["A"], 3600 * SECOND)
+    setup.recorder.start()
+    now = time.time_ns() - 1000
+    setup.put([0, 1], [now, now])
+    wait_until(lambda: setup.recorder.logged == 2, 30, "the first samples")
+    for i in range(1, 21):
+        setup.put([0, 1], [now + i, now + i])
+    wait_until(lambda: setup.recorder.logged == 22, 30, "the other PV's samples")
+    wait_until(setup.settled, 30, "the held sample")
+    assert setup.recorder.scan.held == 1
+    totals = setup.finish()
+    assert totals["dropped.scan"] == 19
+    assert setup.times("A") == [now, now + 20]
+    assert len(setup.times("B")) == 21
+
+
+def test_the_scan_filter_lets_each_period_out() -> None:
+    period = np.array([0, 0, 10], np.int64)
+    filtered = ScanFilter()
+
+    def columns(*rows: tuple[int, int]) -> Columns:
+        n = len(rows)
+        zero = np.zeros(n, np.uint8)
+        times = np.array([t for _, t in rows], np.int64)
+        return Columns(
+            Dbr.LONG, False, np.array([p for p, _ in rows], np.uint32), times, zero, zero, times.astype("i4")
+        )
+
+    rest = filtered.split(columns((1, 1), (2, 1), (2, 2)), period)
+    assert rest is not None
+    assert rest.time_ns.tolist() == [1]
+    assert [c.time_ns.tolist() for c in filtered.due(100, period)] == [[2]]
+    assert filtered.split(columns((2, 3), (2, 4)), period) is None
+    assert filtered.due(105, period) == []
+    assert filtered.split(columns((2, 5)), period) is None
+    assert [c.time_ns.tolist() for c in filtered.due(110, period)] == [[5]]
+    assert filtered.due(1000, period) == []
+    assert (filtered.replaced, filtered.held) == (3, 0)
+
+
+class Faulty:
+    """Makes a store's writes fail with an error while `error` is set."""
+
+    def __init__(self, store: StoreWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.error: int | None = None
+        self.calls = 0
+        real = store.append
+
+        def append(columns: Columns) -> None:
+            self.calls += 1
+            if self.error is not None:
+                raise OSError(self.error, "No space left on device")
+            real(columns)
+
+        monkeypatch.setattr(store, "append", append)
+
+
+def test_a_full_disk_is_said_once_waited_for_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup = Setup(tmp_path, queue=100 * 24, sync=0.05)
+    monkeypatch.setattr("archiver.engine.recorder.RETRY", 0.05)
+    disk = Faulty(setup.store, monkeypatch)
+    setup.recorder.start()
+    now = time.time_ns()
+    setup.put([0], [now])
+    wait_until(lambda: setup.recorder.logged == 1, 30, "the first sample")
+    disk.error = errno.ENOSPC
+    for i in range(1, 131):
+        setup.put([0], [now + i])
+        if i == 1:
+            wait_until(lambda: setup.intake.blocked == "disk_full", 30, "the full disk")
+    wait_until(lambda: disk.calls > 5, 30, "some tries")
+    assert setup.recorder.drops()["disk_full"] == 30
+    disk.error = None
+    wait_until(lambda: setup.intake.blocked is None, 30, "the disk to be written again")
+    setup.put([0], [now + 1000])
+    wait_until(lambda: setup.recorder.logged == 102, 30, "all that waited")
+    totals = setup.finish()
+    assert totals["dropped.disk_full"] == 30
+    assert setup.times("A") == [*range(now, now + 101), now + 1000]
+    said = [r.getMessage() for r in caplog.records if r.name == "archiver.engine.recorder"]
+    assert len(said) == 2, said
+    assert "can't be written (no space left on device)" in said[0]
+    assert "is written again" in said[1]
+
+
+def test_a_queue_that_is_half_full_asks_for_a_pause_and_then_drains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(tmp_path, queue=100 * 24)
+    slow = threading.Event()
+    real = setup.store.append
+    monkeypatch.setattr(setup.store, "append", lambda columns: (slow.wait(30), real(columns)))
+    full, drained = threading.Event(), threading.Event()
+    setup.intake.on_full = full.set
+    setup.recorder.on_drained = drained.set
+    setup.recorder.start()
+    now = time.time_ns()
+    for i in range(120):
+        setup.put([1], [now + i])
+    assert full.is_set()
+    drained.clear()
+    assert setup.intake.rejected == {"overflow": 20}
+    slow.set()
+    assert drained.wait(30)
+    totals = setup.finish()
+    assert (totals["dropped.overflow"], totals["stored"]) == (20, 100)
+
+
+def test_a_disk_that_stays_full_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = Setup(tmp_path)
+    monkeypatch.setattr("archiver.engine.recorder.RETRY", 0.05)
+    disk = Faulty(setup.store, monkeypatch)
+    disk.error = errno.EACCES
+    setup.recorder.start()
+    setup.put([0, 1], [time.time_ns()] * 2)
+    wait_until(lambda: setup.intake.blocked == "unwritable", 30, "the failing disk")
+    totals = setup.finish()
+    assert (totals["dropped.unwritable"], totals["stored"]) == (2, 0)
+
+
+def test_logs_become_segments_while_samples_come(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, roll_interval=1.0)
+    setup.recorder.start()
+    now = time.time_ns() - SECOND
+    status = Status(setup.recorder)
+    number = 0
+
+    def two_segments() -> bool:
+        nonlocal number
+        number += 1
+        setup.put([0], [now + number])
+        content = status.snapshot(3, 3, False, {})
+        assert (
+            content["received"]
+            == content["stored"] + sum(content["dropped"].values()) + content["in_log"] + (content["waiting"])
+        )
+        assert set(content["dropped"]) == set(DROP_REASONS)
+        return content["segments"] >= 2 and content["stored"] > 0
+
+    wait_until(two_segments, 60, "two segments")
+    setup.finish()
+    assert setup.times("A") == [now + i for i in range(1, number + 1)]
+
+
+def test_an_error_that_is_not_the_disks_ends_the_engine(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup.store, "append", lambda columns: 1 / 0)
+    setup.put([0], [time.time_ns()])
+    wait_until(lambda: setup.failures, 30, "the failure")
+    assert isinstance(setup.failures[0], ZeroDivisionError)
+    setup.recorder.stop()
+    setup.store.close()
