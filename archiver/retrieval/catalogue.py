@@ -74,8 +74,6 @@ def metadata(info: PvInfo) -> dict[str, str]:
         "elementCount": str(info.count),
         "NELM": str(info.count),
         "EAA_COUNT": str(info.count),
-        "samplingMethod": "MONITOR",
-        "paused": "false",
         **headers(info.metadata, latest=False),
     }
     if "EGU" in out:

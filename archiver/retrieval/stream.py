@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.types import Receive, Scope, Send
 
-log = logging.getLogger(__name__)
+A = TypeVarTuple("A")
+T = TypeVar("T")
 
 PIECE = 1 << 16
 WHOLE = 8 << 20
@@ -18,17 +19,27 @@ STALLED_S = 600
 
 
 class Workers:
-    """The threads that read and encode; a waiting answer holds none."""
+    """The threads that read and encode. Long answers go on in few of them, so that new requests find one free at once.
 
-    def __init__(self, number: int = 8) -> None:
-        self._number = number
-        self._limiter: CapacityLimiter | None = None
+    An answer that waits for its client holds none.
+    """
 
-    async def run(self, function, *args):
-        """The result of a blocking call in a worker thread."""
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(self._number)
-        return await to_thread.run_sync(function, *args, limiter=self._limiter)
+    def __init__(self, opening: int = 8, going_on: int = 2) -> None:
+        self._numbers = opening, going_on
+        self._limiters: tuple[CapacityLimiter, CapacityLimiter] | None = None
+
+    async def run(self, function: Callable[[Unpack[A]], T], *args: *A) -> T:
+        """The result of a blocking call."""
+        return await to_thread.run_sync(function, *args, limiter=self._limiter(0))
+
+    async def go_on(self, function: Callable[[Unpack[A]], T], *args: *A) -> T:
+        """The same, for a further piece of an answer that has begun."""
+        return await to_thread.run_sync(function, *args, limiter=self._limiter(1))
+
+    def _limiter(self, which: int) -> CapacityLimiter:
+        if self._limiters is None:  # a limiter belongs to an event loop
+            self._limiters = CapacityLimiter(self._numbers[0]), CapacityLimiter(self._numbers[1])
+        return self._limiters[which]
 
 
 class Chunks:
@@ -97,4 +108,4 @@ class StreamAnswer:
                 await send({"type": "http.response.body", "body": piece, "more_body": not self._chunks.ended})
             if self._chunks.ended:
                 return
-            piece = await self._workers.run(self._chunks.take)
+            piece = await self._workers.go_on(self._chunks.take)
