@@ -38,7 +38,7 @@ class Autosave:
         changed: asyncio.Event,
         tell: Callable[[str], object],
     ) -> None:
-        self.path = folder / "autosave" / f"{prefix.rstrip(':').replace(':', '_') or 'ioc'}.json"
+        self.path = folder / "autosave" / f"{prefix.rstrip(':').replace(':', '.') or 'ioc'}.json"
         self.prefix = prefix
         self.pvs = {name: pv for name, pv in pvs.items() if pv.declaration.save}
         self.tell = tell

@@ -61,7 +61,12 @@ class Client(NamedTuple):
     host: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.user or '?'}@{self.host or '?'}"
+        return f"{_printable(self.user)}@{_printable(self.host)}"
+
+
+def _printable(name: str | None) -> str:
+    """What a client says goes into the log: no line feeds, no pages of text."""
+    return "".join(c if c.isprintable() else "?" for c in (name or "?")[:60])
 
 
 IOC_ITSELF = Client("ioc", "itself")
@@ -313,9 +318,9 @@ class Pv(ChannelData, Generic[T]):
                 return
             smallest, largest = value.min(), value.max()
         if low is not None and smallest < low:
-            raise ValueError(f"{smallest:g}{units} is below the limit of {low:g}{units}")
+            raise ValueError(f"{smallest:.12g}{units} is below the limit of {low:.12g}{units}")
         if high is not None and largest > high:
-            raise ValueError(f"{largest:g}{units} is above the limit of {high:g}{units}")
+            raise ValueError(f"{largest:.12g}{units} is above the limit of {high:.12g}{units}")
 
     # What the server asks
 

@@ -104,7 +104,7 @@ async def test_sysreset_under_a_supervisor_is_an_exit_code(prefix: str) -> None:
 async def test_sysreset_alone_starts_it_anew(prefix: str, tmp_path: Path) -> None:
     async with lamp(prefix, tmp_path) as process:
         await put(f"{prefix}L:Set", 0.75)
-        await caput(f"{prefix}IOC:SYSRESET", 1, timeout=TIMEOUT)
+        await put(f"{prefix}IOC:SYSRESET", 1)
         await asyncio.to_thread(
             wait_until, lambda: sum(line.startswith("ready") for line in process.log) == 2, TIMEOUT, "a second start"
         )

@@ -620,6 +620,14 @@ async def test_an_instance_has_its_own_limits_and_start_value() -> None:
         other.want.preset(50.0)
 
 
+async def test_what_a_client_calls_itself_cannot_forge_a_log(box: Box, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with pytest.raises(PutRefused):
+        await box.want.auth_write("h\n2026 ERROR", "u" * 500, np.array([11.0]), ChannelType.DOUBLE, None)
+    assert "h?2026 ERROR refused: T:want: 11 is above the limit of 10" in caplog.text
+    assert all(len(record.getMessage()) < 250 and "\n" not in record.getMessage() for record in caplog.records)
+
+
 def test_flags_are_caprotos() -> None:
     assert VALUE == SubscriptionType.DBE_VALUE | SubscriptionType.DBE_LOG
     assert (ALARM, PROPERTY) == (SubscriptionType.DBE_ALARM, SubscriptionType.DBE_PROPERTY)
