@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.archive_tools import EngineRun, Stored, check_counters, finish
+from benchmarks.archive_bench import EngineRun, Stored, check_counters, finish
 from benchmarks.c_ioc import CIoc, counter_database, counter_names, free_port
 
 

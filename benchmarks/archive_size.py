@@ -65,7 +65,7 @@ def measure(signal: Signal, jitter: float, pvs: int, seconds: int, folder: Path)
     writer.close()
     reader = StoreReader(folder)
     end = START + seconds * 10**9
-    best = 1e9
+    best, found = 1e9, 0
     for number in range(7):
         begin = time.perf_counter()
         found = sum(len(piece) for piece in reader.read(f"SIZE:{number * 7 % pvs:05d}", end - 3600 * 10**9, end))
