@@ -1,9 +1,9 @@
 """One IOC process for the benchmarks: PVs that count up at a given rate, on stock caproto or on owlshift's server.
 
-`python benchmarks/ioc_server_child.py KIND PORT PVS RATE SECONDS` with KIND `stock` (caproto's Context), `write`
-(owlshift's server, values through caproto's ChannelDouble.write as in `stock`) or `publish` (owlshift's server, values
+`python benchmarks/ioc_server_child.py KIND PORT PVS RATE SECONDS [STATUS]` with KIND `stock` (caproto's Context),
+`write` (owlshift's server, values through caproto's ChannelDouble.write as in `stock`) or `publish` (owlshift's server, values
 set and published as owlshift.ioc does). RATE 0 is as fast as it goes; SECONDS 0 is until SIGTERM. It prints
-`ready TCPPORT`, then at the end a line of JSON.
+`ready TCPPORT`, then at the end a line of JSON; with STATUS one such line every STATUS seconds.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def count_up(pvs: list[ChannelDouble], kind: str, rate: float, stop: async
         await asyncio.sleep(0.002 if rate else 0)
 
 
-async def serve(kind: str, port: int, pv_count: int, rate: float, seconds: float) -> None:
+async def serve(kind: str, port: int, pv_count: int, rate: float, seconds: float, status: float) -> None:
     pvs = [ChannelDouble(value=0.0, units="V", precision=3) for _ in range(pv_count)]
     pvdb = dict(zip(pv_names(pv_count), pvs, strict=True))
     stop = asyncio.Event()
@@ -76,27 +76,41 @@ async def serve(kind: str, port: int, pv_count: int, rate: float, seconds: float
         tcp_port = server.port
     print("ready", tcp_port, flush=True)
     producer = asyncio.create_task(count_up(pvs, kind, rate, stop, done))
-    cpu, wall = time.process_time(), time.perf_counter()
+    cpu, begin = time.process_time(), time.perf_counter()
+
+    def report() -> str:
+        return json.dumps(
+            {
+                "kind": kind,
+                "caproto": caproto.__version__,
+                "updates": done[0],
+                "seconds": time.perf_counter() - begin,
+                "cpu_seconds": time.process_time() - cpu,
+                "rss_mib": psutil.Process().memory_info().rss / 2**20,
+                "max_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "sent": server.updates if server else None,
+                "dropped": server.dropped_updates if server else None,
+                "clients": server.clients if server else None,
+                "monitors": server.monitors if server else None,
+                "died": serving.done(),
+            }
+        )
+
     enders = [asyncio.create_task(stop.wait()), serving, producer]
-    await asyncio.wait(enders, timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED)
-    wall = time.perf_counter() - wall
-    report = {
-        "kind": kind,
-        "caproto": caproto.__version__,
-        "updates": done[0],
-        "seconds": wall,
-        "cpu_seconds": time.process_time() - cpu,
-        "rss_mib": psutil.Process().memory_info().rss / 2**20,
-        "max_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "dropped": server.dropped_updates if server else None,
-        "died": serving.done(),
-    }
+    end = begin + seconds if seconds else float("inf")
+    while not any(e.done() for e in enders) and (left := end - time.perf_counter()) > 0:
+        await asyncio.wait(
+            enders, timeout=min(left, status or left) if left < 1e9 else status or None, return_when="FIRST_COMPLETED"
+        )
+        if status:
+            print(report(), flush=True)
+    last = report()
     producer.cancel()
     await asyncio.sleep(DRAIN)  # what is queued may still arrive
-    print(json.dumps(report), flush=True)
+    print(last, flush=True)
     os._exit(0)  # the stock server does not end by itself
 
 
 if __name__ == "__main__":
-    kind, port, pv_count, rate, seconds = sys.argv[1:6]
-    asyncio.run(serve(kind, int(port), int(pv_count), float(rate), float(seconds)))
+    kind, port, pv_count, rate, seconds, status = [*sys.argv[1:], "0"][:6]
+    asyncio.run(serve(kind, int(port), int(pv_count), float(rate), float(seconds), float(status)))
