@@ -20,9 +20,11 @@ class LimitedLog:
 
     def __call__(self, level: int, kind: str, text: str, *args: object, exc_info: BaseException | None = None) -> None:
         """Log `text % args` at `level` unless this `kind` was logged a moment ago."""
-        if kind not in self._state and len(self._state) >= self._kinds:
-            kind = "other"
         now = time.monotonic()
+        if kind not in self._state and len(self._state) >= self._kinds:
+            self._state = {k: v for k, v in self._state.items() if now - v[0] < self._period}
+            if len(self._state) >= self._kinds:
+                kind = "other"
         last, left_out = self._state.get(kind, (float("-inf"), 0))
         if now - last < self._period:
             self._state[kind] = (last, left_out + 1)

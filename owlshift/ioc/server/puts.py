@@ -164,10 +164,11 @@ class PutQueue:
         except caproto.Forbidden as error:
             return Eca.NOWTACCESS, str(error)
         except Exception as error:
-            expected = getattr(error, "quiet", False) or isinstance(error, _EXPECTED)
+            quiet = getattr(error, "quiet", False)
+            expected = quiet or isinstance(error, _EXPECTED)
             text = str(error) or type(error).__name__
             self._server.limited(
-                logging.INFO if expected else logging.ERROR,
+                logging.DEBUG if quiet else logging.INFO if expected else logging.ERROR,
                 f"put {channel.name}",
                 "put to %s by %s@%s refused: %s",
                 channel.name,
