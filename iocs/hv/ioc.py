@@ -34,8 +34,6 @@ from owlshift.ioc import AlarmStatus, Ioc, IocState, PutRefused, Pv, Severity
 from owlshift.site import IocEntry
 
 DROPPED = "dropped: Down came in between"
-AFTERMATH = 0.1
-"""Seconds after Down in which puts are still refused: those that waited in the server come one by one."""
 STANDING = 5.0
 """V: a channel with less than this to go does not take part in the timing of a ramp."""
 _arrived: ContextVar[int] = ContextVar("arrived")
@@ -248,7 +246,6 @@ class HvIoc(Ioc):
             self.driver.drop_writes(DROPPED)
             await self._down()
         finally:
-            await asyncio.sleep(AFTERMATH)
             self._downs -= 1
 
     async def _exclusive(self, work: Coroutine[Any, Any, None]) -> None:

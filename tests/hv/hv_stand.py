@@ -114,7 +114,7 @@ async def until(condition: Callable[[], object], what: str = "", timeout: float 
     return value
 
 
-MAP: list[str] = "L01 L02 F L04 L05 L06 L07 L08".split()
+MAP: list[str] = ["L01", "L02", "F", "L04", "L05", "L06", "L07", "L08"]
 
 
 def site_text(name: str, *, period: float = 0.2, trip: float = 0.5) -> str:
@@ -167,6 +167,10 @@ class Stand:
 
     def _start_ioc(self) -> Process:
         return start(self.ioc_argv, timeout=90)
+
+    def saved(self) -> str:
+        """What the IOC has saved of its setpoints."""
+        return "".join(path.read_text() for path in self.state.rglob("autosave/*.json"))
 
     def restart_ioc(self) -> None:
         """kill -9, and start again."""

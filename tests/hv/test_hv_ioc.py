@@ -15,7 +15,7 @@ from aioca import FORMAT_CTRL, FORMAT_TIME, CANothing, caget, camonitor, caput, 
 from epicscorelibs.ca import dbr
 from epicscorelibs.ca.cadef import CAException
 from hv_stand import MAP, PATIENCE, Simulator, Stand
-from support import owl, start, unique_prefix
+from support import owl, start, unique_prefix, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -46,7 +46,7 @@ class Operator:
 
     async def all(self, suffix: str) -> dict[str, float]:
         values = await caget([f"{self.prefix}{alias}:{suffix}" for alias in RAMPED], timeout=PATIENCE)
-        return {alias: float(value) for alias, value in zip(RAMPED, values, strict=True)}
+        return {alias: float(str(value)) for alias, value in zip(RAMPED, values, strict=True)}
 
     async def alarm(self, name: str) -> tuple[int, int]:
         value = await self.get(name, format=FORMAT_TIME)
@@ -444,7 +444,7 @@ async def test_a_killed_ioc_leaves_the_ramp_alone_and_shows_it_again(op):
     await op.put("Mult", 0.8)
     await op.put("L01:ISet", 44.25)
     await op.until("L07:VMon", lambda volts: volts > 50)
-    await asyncio.sleep(1.5)  # autosave writes within a second
+    await asyncio.to_thread(wait_until, lambda: "1990" in op.stand.saved(), PATIENCE, "autosave")
     purge_channel_caches()
     op.stand.ioc.kill()
     op.sim.do("speed", factor=20)
