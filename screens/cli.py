@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from rich.table import Table
 from typer.core import TyperGroup
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 class _Group(TyperGroup):
     """`owl screens NAME` is `owl screens open NAME`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
             args = ["open", *args]
         return super().parse_args(ctx, args)
@@ -46,7 +45,7 @@ PrefixOption = Annotated[
 MacroOption = Annotated[list[str] | None, typer.Option("--macro", "-m", help="A macro: NAME=VALUE. May be repeated.")]
 ArchiverOption = Annotated[
     str | None,
-    typer.Option("--archiver", envvar="PYDM_ARCHIVER_URL", help="The archiver's URL, instead of the site's."),
+    typer.Option("--archiver", envvar="PYDM_ARCHIVER_URL", help="An archiver's URL, instead of the site's."),
 ]
 
 
@@ -277,7 +276,7 @@ def _run_window(qt: PyDMApplication, name: str, macros: dict[str, str], width: i
 
 
 def _quit_on_signals(qt: PyDMApplication) -> None:
-    """SIGINT and SIGTERM end the application; Python hears of them only when it runs, hence the socket that wakes it."""
+    """SIGINT and SIGTERM end the application; a socket wakes Python, which would not hear of them while Qt waits."""
     from qtpy.QtCore import QSocketNotifier
 
     reader, writer = socket.socketpair()

@@ -26,7 +26,8 @@ class HvOverview(Display):
     """Macros: P, the prefix of the IOC (``DEMO:HV:``).
 
     The channels and boards are those of the IOC's catalogue, by layer; CHANNELS and BOARDS (names with commas
-    between) say them instead, for an IOC that has no catalogue. SUBSYSTEMS is what the top screen is to be given on the way back.
+    between) say them instead, for an IOC that has no catalogue. SUBSYSTEMS is what the top screen is given on the way
+    back.
     """
 
     def __init__(self, parent=None, args=None, macros: dict[str, str] | None = None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from pydm import Display
-from pydm.display import load_file
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from screens.navigation import load_display
 from screens.parts.header import Header
 from screens.parts.hv_state import BITS, state_of
 from screens.parts.plot import TimePlot
@@ -42,9 +42,7 @@ class HvChannel(Display):
         self.readings = self._readings()
         settings = QFrame(self)
         settings.setProperty("role", "panel")
-        self.settings: QWidget = load_file(
-            str(FOLDER / "hv_settings.ui"), macros={"P": prefix, "CH": alias}, target=None
-        )
+        self.settings: QWidget = load_display(FOLDER / "hv_settings.ui", {"P": prefix, "CH": alias})
         inner = QVBoxLayout(settings)
         inner.setContentsMargins(12, 8, 12, 8)
         inner.addWidget(self.settings)

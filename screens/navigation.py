@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from pydm.display import ScreenTarget, load_file
@@ -24,7 +25,13 @@ def load(name: str, macros: Mapping[str, str]) -> QWidget:
     """Make the screen `name`; ScreenError when there is none or a macro is missing."""
     screen = find(name)
     screen.check(macros)
-    return cast(QWidget, load_file(str(screen.file), macros=dict(macros), target=None))
+    return load_display(screen.file, macros)
+
+
+def load_display(file: Path, macros: Mapping[str, str]) -> QWidget:
+    """Make the display of a .py or .ui file."""
+    # PyDM takes None for "only make it" and annotates int
+    return cast(QWidget, load_file(str(file), macros=dict(macros), target=cast(int, None)))
 
 
 def go(origin: QWidget, name: str, macros: Mapping[str, str]) -> None:

@@ -29,7 +29,8 @@ class Picture:
 
 def disconnected(screen: QWidget) -> list[str]:
     """Names of the screen's PVs that have no connection, or no value yet."""
-    connections = plugin_for_address("ca://").connections
+    plugin = plugin_for_address("ca://any")
+    connections = plugin.connections if plugin else {}
     names: set[str] = set()
     for child in (screen, *screen.findChildren(QObject)):
         if isinstance(child, Pv):
@@ -39,7 +40,7 @@ def disconnected(screen: QWidget) -> list[str]:
         else:
             continue
         for channel in channels:
-            name = channel.address.removeprefix("ca://")
+            name = str(channel.address).removeprefix("ca://")
             connection = connections.get(name)
             if connection is None or not connection.connected or value is None:
                 names.add(name)

@@ -38,8 +38,8 @@ class ScreenWindow(QMainWindow):
         menu.addAction("&Quit", QKeySequence("Ctrl+Q"), self.close)
 
     @property
-    def current(self) -> QWidget:
-        """The screen that is shown."""
+    def current(self) -> QWidget | None:
+        """The screen that is shown, if any."""
         return self._stack.currentWidget()
 
     def go(self, name: str, macros: Mapping[str, str]) -> None:
@@ -62,9 +62,12 @@ class ScreenWindow(QMainWindow):
 
     def save_picture(self) -> None:
         """Save what is shown as a PNG, where the user says."""
-        name = f"{self.current.windowTitle()} {datetime.now():%Y-%m-%d %H-%M-%S}.png".replace("/", "-")
+        screen = self.current
+        if screen is None:
+            return
+        name = f"{screen.windowTitle()} {datetime.now():%Y-%m-%d %H-%M-%S}.png".replace("/", "-")
         path, _ = QFileDialog.getSaveFileName(self, "Save a picture", str(Path.home() / name), "PNG (*.png)")
-        if path and not self.current.grab().save(path):
+        if path and not screen.grab().save(path):
             QMessageBox.warning(self, "Not saved", f"{path} could not be written")
 
     def toggle_full_screen(self) -> None:

@@ -66,8 +66,8 @@ _OTHER = {
 def state_of(name: str | None, severity: int, connected: bool) -> State:
     """The state of a channel from its PV `State`.
 
-    `name` is the state's name (None: no value yet), `severity` that of the PV (0 to 3). A name that is not known here is
-    shown as it is.
+    `name` is the state's name (None: no value yet), `severity` that of the PV (0 to 3). A name that is not known
+    here is shown as it is.
     """
     if not connected:
         return OFFLINE

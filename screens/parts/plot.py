@@ -11,7 +11,7 @@ import numpy as np
 import pyqtgraph
 from pydm.widgets.archiver_time_plot import ArchivePlotCurveItem, PyDMArchiverTimePlot
 from pydm.widgets.timeplot import PyDMTimePlot
-from qtpy.QtCore import Qt, QTimer, Signal, Slot
+from qtpy.QtCore import Qt, QTimer, Signal, Slot  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QWidget
 

@@ -56,7 +56,7 @@ class ArchiveConnection(archiver_plugin.Connection):
     """An archive's values at their full time; PyDM alone drops the nanoseconds and draws a ramp as a staircase."""
 
     def _send_raw_data(self, data_dict: Any) -> None:
-        self.new_value_signal[np.ndarray].emit(points_of(data_dict))
+        self.new_value_signal[np.ndarray].emit(points_of(data_dict))  # pyright: ignore[reportIndexIssue]
 
 
 def install() -> None:

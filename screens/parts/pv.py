@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from pydm.widgets.channel import PyDMChannel
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot  # pyright: ignore[reportPrivateImportUsage]
 
 from screens.parts import plugins
 
@@ -27,7 +27,7 @@ class Pv(QObject):
     changed = Signal()
     beat = Signal()
     """Emitted for every new value."""
-    _put = Signal((int,), (float,), (str,))
+    _put = Signal((int,), (float,), (str,))  # pyright: ignore[reportArgumentType]
 
     def __init__(self, name: str, parent: QObject) -> None:
         super().__init__(parent)
@@ -66,7 +66,7 @@ class Pv(QObject):
 
     def put(self, value: int | float | str) -> None:
         """Write. A refusal comes back as a message of the IOC, never as an exception here."""
-        self._put[type(value)].emit(value)
+        self._put[type(value)].emit(value)  # pyright: ignore[reportIndexIssue]
 
     @Slot(bool)
     def _on_connection(self, connected: bool) -> None:

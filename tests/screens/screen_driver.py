@@ -2,8 +2,8 @@
 
     python screen_driver.py NAME MACROS_AS_JSON WIDTHxHEIGHT
 
-A request is `{"code": TEXT, "wait": SECONDS}`. `code` is an expression, evaluated with `display`, `window`, `QtWidgets`,
-`find`, `cut`, `click` and `shot` at hand; with `wait`, until it is true. The answer is `{"value": …}` or `{"error": TEXT}`.
+A request is `{"code": TEXT, "wait": SECONDS}`. `code` is an expression, evaluated with `display`, `window`, `find`,
+`cut`, `click` and `shot` at hand; with `wait`, until it is true. The answer is `{"value": …}` or `{"error": TEXT}`.
 What Qt swallows (an exception in a slot, a warning) is an error of the next request.
 """
 
@@ -23,6 +23,7 @@ problems: list[str] = []
 
 
 def main() -> int:
+    os.environ.pop("EPICS_CA_REPEATER_PORT", None)  # as an operator has it: no repeater anywhere
     runtime.set_environment(offscreen=True)
     app = runtime.make_application()
     from qtpy import QtWidgets
@@ -72,14 +73,10 @@ def main() -> int:
         QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
         return True
 
-    def resize(width: int, height: int) -> tuple[int, int]:
-        window.resize(width, height)
-        process(0.3)
-        return window.current.size().toTuple()
-
     def shot(file: str) -> str:
         process(0.3)
-        save(window.current, Path(file))
+        if window.current is not None:
+            save(window.current, Path(file))
         return file
 
     def question():
@@ -104,11 +101,10 @@ def main() -> int:
                 raise TimeoutError(f"not within {wait} s: {code}")
             process(0.05)
 
-    stream = os.fdopen(0, "rb", buffering=0)
     pending = bytearray()
 
     def read() -> None:
-        chunk = stream.read(65536)
+        chunk = os.read(0, 65536)
         if not chunk:
             app.quit()
             return

@@ -95,7 +95,7 @@ class Screen:
         if self._popen.stderr is not None:
             self._popen.stderr.close()
         assert code == 0, "\n".join(self._errors)
-        assert self._errors == [], "a clean end says nothing"
+        assert not self._errors, "a clean end says nothing, not\n" + "\n".join(self._errors)
 
 
 def write_site(folder: Path, name: str, *, archive_port: int | None = None, acf: str = "") -> Path:

@@ -14,8 +14,8 @@ Open = Callable[..., Screen]
 NOBODY = "ASG(DEFAULT) { RULE(1, READ) }\nASG(OPERATOR) { RULE(1, READ) }\nASG(EXPERT) { RULE(1, READ) }\n"
 
 
-class LonelyIoc:
-    """An HV IOC whose hardware never answers."""
+class OneIoc:
+    """An HV IOC alone in the foreground, with a simulator of its own."""
 
     def __init__(self, folder: Path, acf: str = "") -> None:
         self.name = unique_prefix().rstrip(":")
@@ -29,11 +29,11 @@ class LonelyIoc:
 
 
 @pytest.fixture
-def lonely(tmp_path: Path):
-    iocs: list[LonelyIoc] = []
+def one_ioc(tmp_path: Path):
+    iocs: list[OneIoc] = []
 
-    def make(acf: str = "") -> LonelyIoc:
-        iocs.append(LonelyIoc(tmp_path, acf))
+    def make(acf: str = "") -> OneIoc:
+        iocs.append(OneIoc(tmp_path, acf))
         return iocs[-1]
 
     yield make
@@ -43,8 +43,8 @@ def lonely(tmp_path: Path):
 
 
 @pytest.mark.parametrize("size", ["1280x800", "1920x1080"])
-def test_an_ioc_that_is_gone_is_grey_and_dashed_and_comes_back(open_screen: Open, lonely, size: str) -> None:
-    ioc = lonely()
+def test_an_ioc_that_is_gone_is_grey_and_dashed_and_comes_back(open_screen: Open, one_ioc, size: str) -> None:
+    ioc = one_ioc()
     subsystems = f'[["{ioc.prefix}", "hv", "High voltage"]]'
     screens = {
         "top": open_screen("top", {"SUBSYSTEMS": subsystems}, size),
@@ -68,12 +68,12 @@ def test_an_ioc_that_is_gone_is_grey_and_dashed_and_comes_back(open_screen: Open
         screen.picture(f"{name}_gone_{size}.png")
     ioc.restart()
     top.wait("display.cards[0].beat.state == 'alive'")
-    hv.wait("all(tile.state.word == 'NO CONTACT' for tile in display.tiles.values())")
+    hv.wait("all(tile.state.word == 'OFF' and tile.severity == 0 for tile in display.tiles.values())")
     channel.wait("display.settings.set_VSet.isEnabled()")
 
 
-def test_an_ioc_that_hangs_has_no_beat(open_screen: Open, lonely) -> None:
-    ioc = lonely()
+def test_an_ioc_that_hangs_has_no_beat(open_screen: Open, one_ioc) -> None:
+    ioc = one_ioc()
     screen = open_screen("top", {"SUBSYSTEMS": f'[["{ioc.prefix}", "hv", "High voltage"]]'})
     screen.whole()
     ioc.process.signal(signal.SIGSTOP)
@@ -86,8 +86,8 @@ def test_an_ioc_that_hangs_has_no_beat(open_screen: Open, lonely) -> None:
     screen.wait("display.cards[0].beat.state == 'alive'")
 
 
-def test_who_may_not_write_sees_it_on_the_buttons(open_screen: Open, lonely) -> None:
-    ioc = lonely(NOBODY)
+def test_who_may_not_write_sees_it_on_the_buttons(open_screen: Open, one_ioc) -> None:
+    ioc = one_ioc(NOBODY)
     screen = open_screen("hv", {"P": ioc.prefix})
     screen.wait("len(display.tiles) == 24")
     screen.whole()
@@ -97,8 +97,8 @@ def test_who_may_not_write_sees_it_on_the_buttons(open_screen: Open, lonely) -> 
     screen.picture("hv_no_access.png")
 
 
-def test_an_overview_waits_for_its_ioc(open_screen: Open, lonely) -> None:
-    ioc = lonely()
+def test_an_overview_waits_for_its_ioc(open_screen: Open, one_ioc) -> None:
+    ioc = one_ioc()
     ioc.process.kill()
     screen = open_screen("hv", {"P": ioc.prefix})
     assert f"{ioc.prefix}IOC:Catalogue" in screen.get("display.waiting_label.text()")
