@@ -112,7 +112,10 @@ class HttpArchive:
 
     def metadata(self, pv: str) -> dict[str, str]:
         """What getMetadata says."""
-        return self._json("/retrieval/bpl/getMetadata", pv=pv)
+        found = self._json("/retrieval/bpl/getMetadata", pv=pv)
+        if not isinstance(found, dict):
+            raise ArchiveError(f"{self.place} does not answer as an archiver")
+        return {str(k): str(v) for k, v in found.items()}
 
     def json(self, pv: str, start_ns: int, end_ns: int) -> Iterator[bytes]:
         """The bytes of `getData.json`."""
@@ -141,13 +144,16 @@ class HttpArchive:
             meta = json.loads(head.strip() + b"] } ]")[0]["meta"]
         except (ValueError, LookupError, TypeError):
             raise ArchiveError(f"{self.place} does not answer as an archiver") from None
-        name = meta.pop("name", pv)
-        return Reading(name, meta, _rows_of_lines(lines, self.place))
+        if not isinstance(meta, dict):
+            raise ArchiveError(f"{self.place} does not answer as an archiver")
+        texts = {str(k): str(v) for k, v in meta.items()}
+        return Reading(texts.pop("name", pv), texts, _rows_of_lines(lines, self.place))
 
     def facts(self) -> list[tuple[str, str]]:
         """What there is to say of it."""
-        version = self._json("/retrieval/bpl/getVersion").get("version", "?")
-        return [("archive", self.place), ("version", version), ("PVs", str(len(self.names("*"))))]
+        found = self._json("/retrieval/bpl/getVersion")
+        version = found.get("version") if isinstance(found, dict) else None
+        return [("archive", self.place), ("version", str(version)), ("PVs", str(len(self.names("*"))))]
 
 
 @contextmanager
@@ -195,10 +201,10 @@ def _rows(batch: list[bytes], place: str) -> Rows:
     try:
         events = json.loads(b"[" + b",".join(batch) + b"]")
         return Rows(
-            [e["secs"] * NS + e["nanos"] for e in events],
+            [int(e["secs"]) * NS + int(e["nanos"]) for e in events],
             [e["val"] for e in events],
-            [e["severity"] for e in events],
-            [e["status"] for e in events],
+            [int(e["severity"]) for e in events],
+            [int(e["status"]) for e in events],
         )
     except (ValueError, LookupError, TypeError):
         raise ArchiveError(f"the answer of {place} cannot be read") from None

@@ -87,8 +87,8 @@ class Retrieval:
         if extension not in extensions:
             raise Refused(400, f"There is no format {printable('.' + extension)!r}; there are {_list(extensions)}.")
         asked = data_request(pairs, names)
-        plain = first_values(pairs).get("donotchunk", "false") == "false"
-        return await self.workers.run(self._open, asked, extension, plain)
+        chunked = first_values(pairs).get("donotchunk", "false") == "false" and request.scope["http_version"] != "1.0"
+        return await self.workers.run(self._open, asked, extension, chunked)
 
     def _open(self, asked: DataRequest, extension: str, chunked: bool) -> StreamAnswer:
         """The answer with its first bytes already made, so that what goes wrong at once has a status of its own."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar, TypeVarTuple, Unpack
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from starlette.types import Receive, Scope, Send
+
+from archiver.store import StoreError
+
+log = logging.getLogger(__name__)
 
 A = TypeVarTuple("A")
 T = TypeVar("T")
@@ -90,7 +95,7 @@ class StreamAnswer:
                 return
             async with anyio.create_task_group() as group:
                 group.start_soon(self._until_gone, receive, group.cancel_scope)
-                await self._send_all(send)
+                await self._send_all(send, str(scope.get("path", "")))
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
@@ -101,11 +106,18 @@ class StreamAnswer:
             pass
         scope.cancel()
 
-    async def _send_all(self, send: Send) -> None:
+    async def _send_all(self, send: Send, path: str) -> None:
         piece = self._first
         while True:
-            with anyio.fail_after(STALLED_S):
+            with anyio.move_on_after(STALLED_S) as patience:
                 await send({"type": "http.response.body", "body": piece, "more_body": not self._chunks.ended})
+            if patience.cancelled_caught:
+                log.warning("a client of %s took nothing for %d s and is dropped", path, STALLED_S)
+                return
             if self._chunks.ended:
                 return
-            piece = await self._workers.go_on(self._chunks.take)
+            try:
+                piece = await self._workers.go_on(self._chunks.take)
+            except (StoreError, OSError) as error:
+                log.error("an answer of %s is cut off: %s", path, error)
+                return

@@ -11,7 +11,7 @@ from archive_fill import Server, fill
 from support import free_port, start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("archive") / "store"
     fill(folder)
