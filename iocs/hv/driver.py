@@ -207,8 +207,8 @@ class Driver:
                 await self._poll_board(line, board, settings)
             if settings:
                 # on a slow line the measured values are read more often all the same
-                took = loop.time() - start
-                next_settings = start + max(self._options.settings_period - self._options.period / 2, 4 * took)
+                every = self._options.settings_period
+                next_settings = start + max(every - self._options.period / 2, min(4 * (loop.time() - start), 5 * every))
             if self._present:
                 await self._listener.cycle(loop.time() - start)
             if self._absent and start >= next_probe:
