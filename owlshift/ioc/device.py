@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overloa
 
 from caproto import AlarmStatus
 
+from .alarms import stamp
 from .declare import NAME, Declaration, DeclarationError, Severity
-from .pv import Pv, stamp
+from .pv import Pv
 
 if TYPE_CHECKING:
     from .ioc import Ioc

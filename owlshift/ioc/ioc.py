@@ -15,11 +15,13 @@ from caproto import AccessRights
 import owlshift
 
 from .access import AccessSecurity
+from .alarms import stamp
 from .catalogue import catalogue_text
 from .declare import NAME, DeclarationError, PutRefused, readback
 from .device import Device, Publisher
 from .health import Health, IocState
-from .pv import Client, Link, Pv, stamp
+from .link import Client, Link
+from .pv import Pv
 from .values import Text
 
 log = logging.getLogger("owlshift.ioc")

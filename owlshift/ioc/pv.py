@@ -6,17 +6,16 @@ ever sees one without the others.
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from caproto import AccessRights, AlarmStatus, ChannelAlarm, ChannelData, ChannelType, Forbidden, SubscriptionType
 
 from . import fields
+from .alarms import EPICS_EPOCH, GOOD, AlarmState, Stamp, judge_of, stamp
 from .declare import Declaration, Pair, PutRefused, Severity
+from .link import IOC_ITSELF, UNBOUND, Client, Link
 from .server import publish
 from .values import ENCODING, STRING_BYTES, Array, State, Text
 
@@ -24,82 +23,12 @@ if TYPE_CHECKING:
     from .device import Device
 
 T = TypeVar("T")
-log = logging.getLogger("owlshift.ioc")
 
-EPICS_EPOCH = 631152000
-"""Unix seconds at 1990-01-01, where EPICS time begins."""
 VALUE = int(SubscriptionType.DBE_VALUE | SubscriptionType.DBE_LOG)
 ALARM = int(SubscriptionType.DBE_ALARM)
 PROPERTY = int(SubscriptionType.DBE_PROPERTY)
 BIG = 1000
 """Elements from which a slow client may have only a few updates waiting."""
-
-
-class AlarmState(NamedTuple):
-    """A status with its severity."""
-
-    status: AlarmStatus
-    severity: Severity
-
-
-GOOD = AlarmState(AlarmStatus.NO_ALARM, Severity.NO_ALARM)
-UNDEFINED = AlarmState(AlarmStatus.UDF, Severity.INVALID)
-Stamp = tuple[int, int]
-
-
-def stamp(unix_seconds: float | None = None) -> Stamp:
-    """(seconds, nanoseconds) since the EPICS epoch; now when no time is given."""
-    total = time.time_ns() if unix_seconds is None else round(unix_seconds * 1e9)
-    seconds, nanoseconds = divmod(total, 1_000_000_000)
-    return max(0, seconds - EPICS_EPOCH), nanoseconds
-
-
-class Client(NamedTuple):
-    """Who puts: what a client claims to be, or the IOC itself."""
-
-    user: str | None = None
-    host: str | None = None
-
-    def __str__(self) -> str:
-        return f"{_printable(self.user)}@{_printable(self.host)}"
-
-
-def _printable(name: str | None) -> str:
-    """What a client says goes into the log: no line feeds, no pages of text."""
-    return "".join(c if c.isprintable() else "?" for c in (name or "?")[:60])
-
-
-IOC_ITSELF = Client("ioc", "itself")
-
-
-class Link:
-    """What a PV asks of its IOC; this one serves a PV that belongs to none yet."""
-
-    def access(self, group: str, user: str | None, host: str | None) -> AccessRights:
-        """What `user` at `host` (as they claim to be) may do in the access-security group."""
-        return AccessRights.READ | AccessRights.WRITE
-
-    def saved_changed(self, pv: Pv[Any]) -> None:
-        """A value that is kept over restarts has changed."""
-
-    def catalogue_changed(self) -> None:
-        """Something that the catalogue says has changed."""
-
-    def bad_value(self, pv: Pv[Any], error: Exception) -> None:
-        """The IOC posted something that the PV cannot have."""
-
-    def put_refused(self, pv: Pv[Any], reason: str, who: Client) -> None:
-        """A put was refused before it came to a putter."""
-
-    def put_forbidden(self, pv: Pv[Any], who: Client) -> None:
-        """A put came from somebody who may not write."""
-
-    async def put(self, pv: Pv[Any], value: Any, who: Client) -> None:
-        """Carry out a put that has been checked."""
-        await pv.carry_out(value)
-
-
-UNBOUND = Link()
 
 
 class Pv(ChannelData, Generic[T]):
@@ -119,7 +48,7 @@ class Pv(ChannelData, Generic[T]):
         self.link: Link = UNBOUND
         self.limits = declaration.limits
         self._fields: dict[str, ChannelData] = {}
-        self._evaluate: Callable[[Any], AlarmState] = _no_alarm
+        self._evaluate = judge_of(self.type, self.limits, declaration.severities)
         self._given = GOOD
         self._invalidated = False
         self.defined = False
@@ -206,8 +135,7 @@ class Pv(ChannelData, Generic[T]):
         if self.defined and not self._invalidated:
             value = self._data["value"]
             self._store(value, self._judge(value), self._data["timestamp"])
-        for name, field in self._fields.items():
-            fields.refresh(self, name, field)
+        self._refresh_fields(*self._fields)
         self.link.catalogue_changed()
 
     # What the IOC does with it
@@ -247,6 +175,7 @@ class Pv(ChannelData, Generic[T]):
             self.defined = True
             flags = VALUE
             data["value"] = value
+            self._refresh_fields("NORD")
             if self.declaration.save:
                 self.link.saved_changed(self)
         data["timestamp"] = when
@@ -262,11 +191,14 @@ class Pv(ChannelData, Generic[T]):
         known["status"], known["severity"] = alarm
         if not known["must_acknowledge_transient"] or known["severity_to_acknowledge"] < alarm.severity:
             known["severity_to_acknowledge"] = int(alarm.severity)
+        self._refresh_fields("STAT", "SEVR")
+        return True
+
+    def _refresh_fields(self, *names: str) -> None:
         if self._fields:
-            for name in ("STAT", "SEVR"):
+            for name in names:
                 if name in self._fields:
                     fields.refresh(self, name, self._fields[name])
-        return True
 
     def _emit(self, flags: int) -> None:
         self._content.clear()
@@ -276,10 +208,7 @@ class Pv(ChannelData, Generic[T]):
 
     def _apply_limits(self) -> None:
         data, limits = self._data, self.limits
-        if isinstance(self.type, State):
-            table = {int(self.type.coerce(k)): s for k, s in self.declaration.severities.items()}
-            self._evaluate = _state_judge(table) if any(table.values()) else _no_alarm
-            return
+        self._evaluate = judge_of(self.type, limits, self.declaration.severities)
         if not self.type.numeric:
             return
         whole = self.type.kind == "long"
@@ -292,19 +221,6 @@ class Pv(ChannelData, Generic[T]):
         data["lower_ctrl_limit"], data["upper_ctrl_limit"] = control or display
         data["lower_warning_limit"], data["upper_warning_limit"] = warn or (unset, unset)
         data["lower_alarm_limit"], data["upper_alarm_limit"] = alarm or (unset, unset)
-        severities = {"LOLO": Severity.MAJOR, "HIHI": Severity.MAJOR, "LOW": Severity.MINOR, "HIGH": Severity.MINOR}
-        severities |= self.declaration.severities
-        raw_alarm, raw_warn = limits.alarm or (None, None), limits.warn or (None, None)
-        judge = _limit_judge(
-            [
-                (name, severities[name], bound)
-                for name, bound in (
-                    ("HIHI", raw_alarm[1]), ("LOLO", raw_alarm[0]), ("HIGH", raw_warn[1]), ("LOW", raw_warn[0]),
-                )
-                if bound is not None and severities[name]
-            ]
-        )  # fmt: skip
-        self._evaluate = _array_judge(judge) if isinstance(self.type, Array) else judge
 
     def _check_control(self, value: Any) -> None:
         """ValueError when `value` is outside of the control limits."""
@@ -440,40 +356,3 @@ class Pv(ChannelData, Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Pv {self.name} = {self._data['value']!r} {self.severity.name}/{self.status.name}>"
-
-
-def _no_alarm(value: Any) -> AlarmState:
-    return GOOD
-
-
-def _state_judge(table: dict[int, Severity]) -> Callable[[Any], AlarmState]:
-    states = {number: AlarmState(AlarmStatus.STATE, severity) for number, severity in table.items() if severity}
-    return lambda value: states.get(int(value), GOOD)
-
-
-def _limit_judge(bounds: list[tuple[str, Severity, float]]) -> Callable[[float], AlarmState]:
-    """A function that judges a number against LOLO, LOW, HIGH, HIHI; NaN is nobody's value."""
-    # as records do: the outer limits come first, and a limit that is reached counts
-    rules = [(name.startswith("H"), bound, AlarmState(AlarmStatus[name], severity)) for name, severity, bound in bounds]
-
-    def judge(value: float) -> AlarmState:
-        if value != value:
-            return UNDEFINED
-        for upper, bound, state in rules:
-            if value >= bound if upper else value <= bound:
-                return state
-        return GOOD
-
-    return judge
-
-
-def _array_judge(judge: Callable[[float], AlarmState]) -> Callable[[np.ndarray], AlarmState]:
-    """The worst of the smallest and the largest element; gaps (NaN) in an array are allowed."""
-
-    def judge_array(value: np.ndarray) -> AlarmState:
-        finite = value[~np.isnan(value)] if value.dtype.kind == "f" else value
-        if not len(finite):
-            return GOOD
-        return max(judge(float(finite.min())), judge(float(finite.max())), key=lambda state: state.severity)
-
-    return judge_array

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .access import AccessFileError, AccessSecurity
+from .alarms import stamp
 from .autosave import Autosave
 from .health import IocState
 from .ioc import Ioc
-from .pv import stamp
 from .server import CaServer
 from .values import STRING_BYTES, cut
 
