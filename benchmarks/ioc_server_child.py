@@ -1,9 +1,9 @@
 """One IOC process for the benchmarks: PVs that count up at a given rate, on stock caproto or on owlshift's server.
 
-`python benchmarks/ioc_server_child.py KIND PORT PVS RATE SECONDS [STATUS]` with KIND `stock` (caproto's Context),
-`write` (owlshift's server, values through caproto's ChannelDouble.write as in `stock`) or `publish` (owlshift's server, values
-set and published as owlshift.ioc does). RATE 0 is as fast as it goes; SECONDS 0 is until SIGTERM. It prints
-`ready TCPPORT`, then at the end a line of JSON; with STATUS one such line every STATUS seconds.
+`python benchmarks/ioc_server_child.py KIND PORT PVS RATE SECONDS [STATUS]`, KIND being `stock` (caproto's Context),
+`write` (owlshift's server, values through caproto's ChannelDouble.write as in `stock`) or `publish` (owlshift's
+server, values set and published as owlshift.ioc does). RATE 0 is as fast as it goes; SECONDS 0 is until SIGTERM. It
+prints `ready TCPPORT`, then at the end a line of JSON; with STATUS one such line every STATUS seconds.
 """
 
 from __future__ import annotations

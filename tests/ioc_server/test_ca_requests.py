@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
+import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +45,10 @@ from ca_raw import (
     serving,
 )
 from ca_test_ioc import Locked, Slow, make_pvs
-from caproto import AlarmSeverity, AlarmStatus, ChannelByte, ChannelData, ChannelDouble, ChannelEnum
+from caproto import AlarmSeverity, AlarmStatus, ChannelByte, ChannelData, ChannelDouble, ChannelEnum, ChannelType
 
 from owlshift.ioc.server import publish
+from owlshift.ioc.server.limited import LimitedLog
 
 ECA_NORMAL, ECA_BADTYPE, ECA_GETFAIL, ECA_PUTFAIL, ECA_BADCOUNT = 1, 114, 152, 160, 176
 ECA_TOLARGE, ECA_BADMONID, ECA_NORDACCESS, ECA_NOWTACCESS = 72, 242, 368, 376
@@ -504,3 +508,65 @@ async def test_puts_go_on_when_their_client_is_gone():
         await eventually(lambda: server.puts == 3)
         client.reset()
         await eventually(lambda: pvs["Slow"].value == 6.0)
+
+
+class Measured(ChannelDouble):
+    """A PV that is measured when it is read."""
+
+    broken = False
+
+    async def read(self, data_type: ChannelType) -> Any:
+        """One more than before."""
+        if self.broken:
+            raise RuntimeError("the getter fails")
+        await asyncio.sleep(0.01)
+        await self.write(self.value + 1)
+        return await super().read(data_type)
+
+
+async def test_a_getter_runs_before_the_answer_and_may_fail():
+    pv = Measured(value=0.0)
+    async with serving({"M": pv}) as server:
+        client = await RawClient.connect(server.port)
+        sid = await client.open("M")
+        assert [double(await client.get(sid)) for _ in range(3)] == [1.0, 2.0, 3.0]
+        pv.broken = True
+        assert (await client.get(sid)).cid == ECA_GETFAIL
+        pv.broken = False
+        client.send(request(READ_NOTIFY, 6, 1, sid, 1) * 1000)
+        replies = [await client.expect(READ_NOTIFY) for _ in range(1000)]
+        assert {r.cid for r in replies} == {ECA_NORMAL, ECA_GETFAIL}, "getters under way are bounded"
+        client.send(request(READ_NOTIFY, 6, 1, sid, 1), request(CLEAR_CHANNEL, 0, 0, sid, 1))
+        await client.expect(CLEAR_CHANNEL)
+        await client.close()
+
+
+async def test_answers_that_waited_do_not_pile_up_for_a_client_that_does_not_read():
+    size = 100_000
+
+    class Big(Measured):
+        async def read(self, data_type: ChannelType) -> Any:
+            await asyncio.sleep(0.01)
+            return None
+
+    async with serving({"Big": Big(value=np.zeros(size), max_length=size)}) as server:
+        client = await RawClient.connect(server.port, limit=1024)
+        sid = await client.open("Big")
+        client.send(request(READ_NOTIFY, 6, 0, sid, 1) * 100)
+        (circuit,) = server._circuits
+        await eventually(lambda: circuit._room)
+        await asyncio.sleep(0.1)
+        assert circuit._backlog < 4 * 8 * size
+        for _ in range(100):
+            assert (await client.expect(READ_NOTIFY)).data_count == size
+        await client.close()
+
+
+def test_a_flood_of_log_lines_is_limited(caplog: pytest.LogCaptureFixture):
+    limited = LimitedLog(logging.getLogger("flood"), period=0.05, kinds=3)
+    for number in range(1000):
+        limited(logging.WARNING, f"kind {number % 10}", "line %d", number)
+    assert 4 <= len(caplog.records) < 200
+    time.sleep(0.06)
+    limited(logging.WARNING, "kind 0", "later")
+    assert "more like this" in caplog.records[-1].getMessage()
