@@ -116,8 +116,9 @@ class Retrieval:
             found = source.newest_at(self.reader, name, at_ns)
             if found is None:
                 continue
-            info, samples = found
-            meta = {"source": "store", "DBRType": catalogue.type_name(info), **source.headers(info.metadata, True)}
+            known, samples = found
+            kind = catalogue.type_name(samples.dbr, samples.array)
+            meta = {"source": "store", "DBRType": kind, **source.headers(known, True)}
             seconds, nanos = divmod(int(samples.time_ns[0]), 1_000_000_000)
             value = text.values_text(samples, text.BARE)[0].as_py()
             severity, status = int(samples.severity[0]), int(samples.status[0])

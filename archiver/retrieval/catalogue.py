@@ -10,7 +10,7 @@ import pyarrow as pa
 from archiver.retrieval.query import Refused, printable
 from archiver.retrieval.source import headers
 from archiver.retrieval.text import pc
-from archiver.store import PvInfo
+from archiver.store import Dbr, PvInfo
 
 DEFAULT_LIMIT = 500
 MAX_PATTERN = 2000
@@ -59,17 +59,17 @@ def full_match(names: list[str], pattern: str) -> list[str]:
     return array.filter(mask).to_pylist()
 
 
-def type_name(info: PvInfo) -> str:
-    """The appliance's name of a PV's type."""
-    element = {"CHAR": "BYTE", "LONG": "INT"}.get(info.dbr.name, info.dbr.name) if info.dbr is not None else "DOUBLE"
-    return f"DBR_{'SCALAR' if info.count == 1 else 'WAVEFORM'}_{element}"
+def type_name(dbr: Dbr | None, array: bool) -> str:
+    """The appliance's name of a type; a PV that never had a value counts as a double."""
+    element = "DOUBLE" if dbr is None else {"CHAR": "BYTE", "LONG": "INT"}.get(dbr.name, dbr.name)
+    return f"DBR_{'WAVEFORM' if array else 'SCALAR'}_{element}"
 
 
 def metadata(info: PvInfo) -> dict[str, str]:
     """What getMetadata says of a PV; all values are strings."""
     out = {
         "pvName": info.name,
-        "DBRType": type_name(info),
+        "DBRType": type_name(info.dbr, info.count != 1),
         "scalar": str(info.count == 1).lower(),
         "elementCount": str(info.count),
         "NELM": str(info.count),

@@ -130,11 +130,17 @@ def _ping_samples(end_ns: int) -> Samples:
     return Samples(Dbr.DOUBLE, False, times, zeros.astype(np.uint8), zeros.astype(np.uint16), 0.1 * np.arange(10))
 
 
-def newest_at(reader: StoreReader, requested: str, at_ns: int) -> tuple[PvInfo, Samples] | None:
-    """The newest sample at or before a time; None when there is no such PV or no such sample."""
+def newest_at(reader: StoreReader, requested: str, at_ns: int) -> tuple[dict[str, str], Samples] | None:
+    """Metadata and the newest sample at or before a time; None when there is no such PV or no such sample."""
     try:
-        info = find(reader, requested)
-        batches = list(operators.after_start(reader.read(info.name, at_ns, at_ns), at_ns))
-    except (Refused, KeyError):
+        real = real_name(requested)
+    except Refused:
         return None
-    return (info, batches[-1][-1:]) if batches else None
+    for name in dict.fromkeys((requested, real)):
+        try:
+            batches = list(operators.after_start(reader.read(name, at_ns, at_ns), at_ns))
+        except KeyError:
+            continue
+        history = reader.metadata_history(name)
+        return (history[-1][1] if history else {}, batches[-1][-1:]) if batches else None
+    return None
