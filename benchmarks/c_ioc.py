@@ -77,7 +77,8 @@ class CIoc:
         return self._process.pid
 
     def start(self, timeout: float = 60.0) -> CIoc:
-        """Start it and wait until it accepts connections; RuntimeError with its output when it does not."""
+        """Start it and wait until it serves; RuntimeError with its output when it does not."""
+        self.log.clear()
         path = Path(self._folder.name) / "records.db"
         path.write_text(self.database + "\n")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EPICS_CA", "EPICS_PVA"))}
@@ -104,15 +105,12 @@ class CIoc:
         reader.start()
         self._readers.append(reader)
         deadline = time.monotonic() + timeout
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
-                return self
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    self.kill()
-                    raise RuntimeError(f"the C IOC did not start:\n{self.text()}") from None
+        while "IOC Running" not in self.log:
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"the C IOC did not start:\n{self.text()}")
             time.sleep(0.02)
+        return self
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is not None:

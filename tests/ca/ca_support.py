@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
+import socket
 import struct
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,11 +17,21 @@ from support import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from c_ioc import CIoc  # noqa: E402
+from c_ioc import CIoc, counter_database, counter_names
 
-from owlshift.ca import Batch, CaAddresses, ChannelInfo, Dbr  # noqa: E402
+from owlshift.ca import Batch, CaAddresses, ChannelInfo, Dbr
 
-__all__ = ["CIoc", "FakeServer", "RecordingSink", "eventually", "message", "time_payload"]
+__all__ = [
+    "BroadcastRelay",
+    "CIoc",
+    "FakeServer",
+    "RecordingSink",
+    "counter_database",
+    "counter_names",
+    "eventually",
+    "message",
+    "time_payload",
+]
 
 HEADER = struct.Struct(">HHHHII")
 CODES = {
@@ -55,7 +68,9 @@ def time_payload(
 ) -> bytes:
     """A DBR_TIME payload."""
     head = struct.pack(">HHII", status, severity, seconds, nanoseconds) + b"\0" * PADS[dbr]
-    return head + struct.pack(f">{len(values)}{CODES[dbr]}" if dbr != Dbr.STRING else ">" + "40s" * len(values), *values)
+    return head + struct.pack(
+        f">{len(values)}{CODES[dbr]}" if dbr != Dbr.STRING else ">" + "40s" * len(values), *values
+    )
 
 
 async def eventually(condition: Callable[[], Any], what: str = "", timeout: float = TIMEOUT) -> Any:
@@ -112,11 +127,51 @@ class RecordingSink:
         ]
 
 
+class BroadcastRelay:
+    """Passes searches for 127.255.255.255 on to 127.0.0.1: a C IOC on the loopback interface hears no broadcasts there.
+
+    libca reads its address list once in a process, so that it cannot be changed for one test.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._ears = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._ears.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._ears.bind(("127.255.255.255", port))
+        self._mouth = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._mouth.bind(("127.0.0.1", 0))
+        self._wake, self._woken = socket.socketpair()
+        self._clients: dict[tuple[str, int], socket.socket] = {}
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._ears, self._woken, *self._clients.values()], [], [])
+            if self._woken in ready:
+                return
+            if self._ears in ready:
+                data, client = self._ears.recvfrom(65536)
+                if client not in self._clients:
+                    self._clients[client] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                self._clients[client].sendto(data, ("127.0.0.1", self.port))
+            for client, asked in list(self._clients.items()):
+                if asked in ready:
+                    with contextlib.suppress(OSError):
+                        self._mouth.sendto(asked.recv(65536), client)
+
+    def close(self) -> None:
+        self._wake.send(b"x")
+        self._thread.join()
+        for used in (self._ears, self._mouth, self._wake, self._woken, *self._clients.values()):
+            used.close()
+
+
 class FakeServer:
     """A Channel Access server whose every answer a test can replace.
 
-    `channels` maps names to (type, count). `answers` maps a command to what answers it instead of the built-in behaviour;
-    `on_connect` replaces the whole conversation.
+    `channels` maps names to (type, count). `answers` maps a command to what answers it instead of the built-in
+    behaviour; `on_connect` replaces the whole conversation.
     """
 
     def __init__(self, channels: dict[str, tuple[Dbr, int]]) -> None:
@@ -193,10 +248,9 @@ class FakeServer:
 class _SearchProtocol(asyncio.DatagramProtocol):
     def __init__(self, server: FakeServer) -> None:
         self.server = server
-        self.transport: asyncio.DatagramTransport | None = None
+        self.transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -255,7 +309,8 @@ class Connection:
                 return message(1, b"\0" * 424, code, count, 1, p2)
             self.subscriptions[name] = p2
         if command == 2:
-            self.subscriptions.pop(self.names[p1], None)
+            if code < 28:
+                self.subscriptions.pop(self.names[p1], None)
             return message(1, b"", code, count, p1, p2)
         if command == 12:
             return message(12, p1=p1, p2=p2)
