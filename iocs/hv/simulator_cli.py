@@ -44,8 +44,14 @@ def _plan_of_site(site: Any, system: str) -> _Plan:
     if not isinstance(config, HvConfig):
         fail_with(f"{system} of site {site.name} is of kind {entry.kind}, not hv", 2)
     addresses = {board.name: board.address for board in config.boards}
+    boards = {board.name: Board(board.address, channels=board.channels, name=board.model) for board in config.boards}
+    for mapped in config.channels:  # boards keep their settings: these are found as the last Init left them
+        channel = boards[mapped.board].channels[mapped.ch]
+        channel.set_iset(config.idef_of(mapped))
+        channel.set_trip(config.init.trip)
+        channel.pdwn_ramp = config.init.pdwn == "RAMP"
     return _Plan(
-        [Board(board.address, channels=board.channels, name=board.model) for board in config.boards],
+        list(boards.values()),
         addresses,
         {channel.alias: (addresses[channel.board], channel.ch) for channel in config.channels},
     )
