@@ -16,6 +16,7 @@ from owlshift.ioc import (
     CaServerSettings,
     Device,
     Ioc,
+    IocState,
     PutRefused,
     Severity,
     Text,
@@ -70,6 +71,7 @@ class Lamp(Device):
     Urgent = command(lane="urgent", doc="Overtakes")
     Hold = setpoint(float, initial=0.0, doc="A put that ends when Release is put")
     Release = command(lane="urgent", doc="Ends the put to Hold")
+    Widen = command(doc="Sets the alarm limit of Current to 1.8, and says that the IOC is degraded")
     Twice = command(doc="Puts to this device itself")
 
     def __init__(self) -> None:
@@ -130,6 +132,11 @@ class Lamp(Device):
     @Release.putter
     async def _(self) -> None:
         self.released.set()
+
+    @Widen.putter
+    async def _(self) -> None:
+        self.Current.set_limits(alarm=(None, 1.8), display=(0, 5))
+        await self.ioc.set_state(IocState.Degraded)
 
     @Twice.putter
     async def _(self) -> None:

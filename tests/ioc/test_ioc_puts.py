@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from aioca import DBE_ALARM, FORMAT_CTRL, FORMAT_TIME, CANothing, camonitor, purge_channel_caches
+from aioca import DBE_ALARM, DBE_PROPERTY, FORMAT_CTRL, FORMAT_TIME, CANothing, camonitor, purge_channel_caches
 from caproto import AlarmStatus
 from epicscorelibs.ca import dbr
 from ioc_support import PUTFAIL, TIMEOUT, caget, caput, code, lamp, text
@@ -42,43 +45,40 @@ async def test_every_type_goes_there_and_back(ioc: Process, prefix: str) -> None
     assert await caget(f"{prefix}L:Refuse") == 3.0  # what the putter made of it
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "datatype", "reason"),
-    [
-        ("Set", 2.01, None, "2.01 A is above the limit of 2 A"),
-        ("Set", -0.01, None, "-0.01 A is below the limit of 0 A"),
-        ("Set", float("nan"), None, "NaN is no setting"),
-        ("Set", "much", dbr.DBR_STRING, "'much' is not a number"),
-        ("Steps", 1.7, dbr.DBR_DOUBLE, "1.7 is not an integer"),
-        ("Steps", 2.0**40, dbr.DBR_DOUBLE, "1099511627776 does not fit into 32 bits"),
-        ("Steps", 101, None, "101 is above the limit of 100"),
-        ("Mode", "Dance", dbr.DBR_STRING, "'Dance' is none of Off, Ramp, On, Trip"),
-        ("Mode", 9, None, "is none of the states"),
-        ("Curve", [1.0, float("nan")], None, "NaN is no setting"),
-        ("Curve", [1.0, 10.0], None, "10 is above the limit of 9"),
-        ("Refuse", -1.0, None, "the lamp does not like it"),
-        ("Refuse", 666.0, None, "RuntimeError: a fault of the driver"),
-        ("Fail", 1, None, "it cannot"),
-    ],
-)
-async def test_a_refused_put_fails_says_why_and_changes_nothing(
-    ioc: Process, prefix: str, name: str, value: object, datatype: object, reason: str
-) -> None:
-    pv = f"{prefix}L:{name}"
-    if name == "Set":
-        await put(pv, 1.5)
-    before = await caget(pv, format=FORMAT_TIME)
-    with pytest.raises(CANothing) as caught:
-        await put(pv, value, datatype)
-    assert code(caught.value) == PUTFAIL
-    after = await caget(pv, format=FORMAT_TIME)
-    assert np.array_equal(after, before) and after.severity == before.severity == 0
-    if name != "Fail":
-        assert after.timestamp == before.timestamp
-    message = await text(f"{prefix}IOC:Msg")
-    assert message.startswith(f"{pv}: ") and reason in message
-    assert f"{pv}: " in ioc.text() and reason in ioc.text()
-    assert await caget(f"{prefix}IOC:STARTTOD")  # it lives
+REFUSED = [
+    ("Set", 2.01, None, "2.01 A is above the limit of 2 A"),
+    ("Set", -0.01, None, "-0.01 A is below the limit of 0 A"),
+    ("Set", float("nan"), None, "NaN is no setting"),
+    ("Set", "much", dbr.DBR_STRING, "'much' is not a number"),
+    ("Steps", 1.7, dbr.DBR_DOUBLE, "1.7 is not an integer"),
+    ("Steps", 2.0**40, dbr.DBR_DOUBLE, "1099511627776 does not fit into 32 bits"),
+    ("Steps", 101, None, "101 is above the limit of 100"),
+    ("Mode", "Dance", dbr.DBR_STRING, "'Dance' is none of Off, Ramp, On, Trip"),
+    ("Mode", 9, None, "is none of the states"),
+    ("Curve", [1.0, float("nan")], None, "NaN is no setting"),
+    ("Curve", [1.0, 10.0], None, "10 is above the limit of 9"),
+    ("Refuse", -1.0, None, "the lamp does not like it"),
+    ("Refuse", 666.0, None, "RuntimeError: a fault of the driver"),
+    ("Fail", 1, None, "it cannot"),
+]
+
+
+async def test_a_refused_put_fails_says_why_and_changes_nothing(ioc: Process, prefix: str) -> None:
+    await put(f"{prefix}L:Set", 1.5)
+    for name, value, datatype, reason in REFUSED:
+        pv = f"{prefix}L:{name}"
+        before = await caget(pv, format=FORMAT_TIME)
+        with pytest.raises(CANothing) as caught:
+            await put(pv, value, datatype)
+        assert code(caught.value) == PUTFAIL, (name, value)
+        after = await caget(pv, format=FORMAT_TIME)
+        assert np.array_equal(after, before) and after.severity == before.severity == 0, (name, value)
+        if name != "Fail":  # a command shows that it has run
+            assert after.timestamp == before.timestamp, (name, value)
+        message = await text(f"{prefix}IOC:Msg")
+        assert message.startswith(f"{pv}: ") and reason in message
+    for name in ("Set", "Steps", "Mode", "Curve", "Refuse", "Fail"):
+        assert f"refused: {prefix}L:{name}: " in ioc.text()  # at most one line a second and PV
 
 
 async def test_an_array_to_a_scalar_and_too_long_an_array(ioc: Process, prefix: str) -> None:
@@ -253,3 +253,59 @@ async def test_metadata_and_fields_on_the_wire(ioc: Process, prefix: str) -> Non
     assert not any(value.ok for value in missing)
     await put(f"{prefix}L:Post", 1.6)
     assert (await caget(f"{prefix}L:Current.SEVR"), await caget(f"{prefix}L:Current.STAT")) == (2, "HIHI")
+
+
+async def test_new_limits_reach_monitors_fields_and_the_catalogue(ioc: Process, prefix: str) -> None:
+    limits: list[float] = []
+    monitor = camonitor(
+        f"{prefix}L:Current", lambda v: limits.append(v.upper_alarm_limit), format=FORMAT_CTRL, events=DBE_PROPERTY
+    )
+    await put(f"{prefix}L:Post", 1.6)
+    assert (await caget(f"{prefix}L:Current", format=FORMAT_TIME)).severity == 2
+    assert await caget(f"{prefix}L:Current.HIHI") == 1.5
+    await put(f"{prefix}L:Widen", 1)
+    assert (await caget(f"{prefix}L:Current", format=FORMAT_TIME)).severity == 1  # 1.6 is above HIGH only
+    assert [await caget(f"{prefix}L:Current.{name}") for name in ("HIHI", "LOLO", "HOPR")] == [1.8, -np.inf, 5]
+    async with asyncio.timeout(TIMEOUT):
+        while limits != [1.5, 1.8]:
+            await asyncio.sleep(0.02)
+        while '"alarm":[null,1.8]' not in await text(f"{prefix}IOC:Catalogue"):
+            await asyncio.sleep(0.1)
+    state = await caget(f"{prefix}IOC:State", format=FORMAT_TIME)
+    assert (state, state.severity) == (2, 1)
+    monitor.close()
+
+
+PYEPICS = """
+import json, sys
+import epics
+prefix, names = sys.argv[1], json.loads(sys.argv[2])
+found = {}
+for name in names:
+    pv = epics.PV(name, form="ctrl", auto_monitor=True, connection_timeout=30)
+    assert pv.wait_for_connection(30), name
+    values = pv.get_with_metadata(form="ctrl", timeout=30)
+    assert values is not None, name
+    found[name] = [pv.severity, pv.units, pv.upper_ctrl_limit, list(pv.enum_strs or ())]
+assert epics.caput(prefix + "L:Set", 1.25, wait=True, timeout=30) == 1
+assert epics.caget(prefix + "L:Set", as_string=True, timeout=30) == "1.25"
+assert epics.caput(prefix + "L:Mode", "On", wait=True, timeout=30) == 1
+assert epics.caget(prefix + "L:Mode", as_string=True, timeout=30) == "On"
+assert epics.caput(prefix + "L:Note", "text", wait=True, timeout=30) == 1
+assert epics.caget(prefix + "L:Note", as_string=True, timeout=30) == "text"
+print(json.dumps(found))
+"""
+
+
+async def test_pyepics_reads_everything_with_its_metadata(ioc: Process, prefix: str) -> None:
+    """PyDM asks in this form: units that are too long (A9), or limits that do not convert, leave its widgets empty."""
+    names = [pv["name"] for pv in json.loads(await text(f"{prefix}IOC:Catalogue"))["pvs"]]
+    assert len(names) > 40
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "ignore", "-c", PYEPICS, prefix, json.dumps(names), stdout=subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(child.communicate(), 90)
+    assert child.returncode == 0
+    found = json.loads(out.splitlines()[-1])
+    assert found[f"{prefix}L:Set"] == [3, "A", 2, []]
+    assert found[f"{prefix}L:State"] == [3, None, None, ["Off", "Ramp", "On", "Trip"]]
