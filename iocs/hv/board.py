@@ -17,6 +17,7 @@ from iocs.hv.protocol import (
     Request,
     Status,
     Value,
+    bit_names,
     decode,
 )
 
@@ -145,8 +146,8 @@ def verify(identity: Identity, setting: Setting, request: Request, reply: Reply,
     if setting.parameter == "OFF":
         return None  # STAT may say ON until the ramp down has ended
     if setting.parameter == "ON":
-        blocked = [Status(int(word)) for word in shown if not int(word) & Status.ON]
-        return Rejected(f"{setting}: the channel stays off ({blocked[0]!r})") if blocked else None
+        blocked = [int(word) for word in shown if not int(word) & Status.ON]
+        return Rejected(f"{setting}: the channel stays off ({bit_names(blocked[0])})") if blocked else None
     wanted = float(request.value or 0) if identity.ranges.get(name) else request.value
     if any(value != wanted for value in shown):
         return Rejected(f"{setting}: the board shows {', '.join(map(str, shown))}")

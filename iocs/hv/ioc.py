@@ -28,6 +28,7 @@ from iocs.hv.driver import (
     Status,
 )
 from iocs.hv.mapping import NUMBERS, apply_ranges, board_posts, channel_posts, first_setpoints, setting_of
+from iocs.hv.protocol import bit_names
 from iocs.hv.pvs import ControlMode, CurrentRange, HvBoard, HvChannel, HvGroup, HvLine, InterlockMode, OnOff, PowerDown
 from iocs.hv.ramp import Way, arrival_rates
 from owlshift.ioc import AlarmStatus, Ioc, IocState, PutRefused, Pv, Severity
@@ -266,8 +267,18 @@ class HvIoc(Ioc):
         finally:
             self._action = None
 
-    async def _write(self, settings: Iterable[Setting], urgent: bool = False) -> None:
-        failed = await self.driver.write(list(settings), urgent=urgent)
+    async def _write(self, settings: Iterable[Setting]) -> None:
+        """Write and read back; PutRefused when anything of it failed."""
+        failed = await self.driver.write(list(settings))
+        if failed:
+            raise PutRefused(_tell(failed))
+
+    async def _write_and_show(self, settings: list[Setting], shown: Mapping[HvChannel, Mapping[str, Any]]) -> None:
+        """As `_write`; then the setpoints `shown` (attribute -> value) of all channels that have theirs."""
+        failed = await self.driver.write(settings)
+        missed = {(setting.board, setting.channel) for setting in failed}
+        done = [c for c in shown if not {(c.board, None), (c.board, c.number)} & missed]
+        await self.post_many([(getattr(c, name), value) for c in done for name, value in shown[c].items()])
         if failed:
             raise PutRefused(_tell(failed))
 
@@ -280,17 +291,13 @@ class HvIoc(Ioc):
         off = [channel for channel in targets if channel.Pw_RBV.value is OnOff.Off]
         # what moves nothing goes first: if a board refuses that, all stay where they are
         await self._write(
-            [*(setting_of(c, attribute, rate) for c, (attribute, rate) in rates.items())]
+            [setting_of(c, attribute, rate) for c, (attribute, rate) in rates.items()]
             + [setting_of(c, "VSet", targets[c]) for c in off]
         )
-        await self._write(
-            [setting_of(c, "VSet", volts) for c, volts in targets.items() if c not in off] + self._switch_on(off)
+        await self._write_and_show(
+            [setting_of(c, "VSet", volts) for c, volts in targets.items() if c not in off] + self._switch_on(off),
+            {c: {"VSet": volts, "Pw": OnOff.On, rates[c][0]: rates[c][1]} for c, volts in targets.items()},
         )
-        posts: list[tuple[Any, Any]] = []
-        for channel, volts in targets.items():
-            attribute, rate = rates[channel]
-            posts += [(channel.VSet, volts), (channel.Pw, OnOff.On), (getattr(channel, attribute), rate)]
-        await self.post_many(posts)
         await self.message(f"{len(targets)} channels go to {mult:g} of their VDef")
 
     def _check_reachable(self, targets: Mapping[HvChannel, float]) -> None:
@@ -303,6 +310,9 @@ class HvIoc(Ioc):
             elif self.boards[name].Ctrl.value is ControlMode.LOCAL:
                 problems.append(f"{name} ({aliases}) is in LOCAL mode")
         for channel, volts in targets.items():
+            blocked = Status(channel.Status.value) & (Status.ILK | Status.KILL | Status.DIS)
+            if blocked and channel.board in self._known:
+                problems.append(f"{channel.alias} is blocked ({bit_names(blocked)})")
             high = (channel.VSet.limits.control or (None, None))[1]
             if high is not None and volts > high:
                 problems.append(f"{channel.alias}: {volts:g} V is above its limit of {high:g} V")
@@ -357,9 +367,8 @@ class HvIoc(Ioc):
         failed = await self.driver.write(settings, urgent=True)
         lost = {setting.board for setting in failed}
         done = [channel for channel in self.channels if channel.board not in lost]
-        await self.post_many(
-            [post for channel in done for post in ((channel.VSet, 0.0), (channel.Pw, OnOff.Off), (channel.RDwn, rate))]
-        )
+        shown = {"VSet": 0.0, "Pw": OnOff.Off, "RDwn": rate}
+        await self.post_many([(getattr(c, name), value) for c in done for name, value in shown.items()])
         await self.post(self.group.DownFailed, bool(failed))
         if failed:
             raise PutRefused(f"Down did not reach {', '.join(sorted(lost))}: {_tell(failed)}")
@@ -375,9 +384,9 @@ class HvIoc(Ioc):
             "RDwn": group.RampDownBase.value,
             "PDwn": PowerDown[init.pdwn],
         }
-        wanted = [(c, {**values, "ISet": c.IDef.value}) for c in self.channels]
-        await self._write([setting_of(c, name, value) for c, all_ in wanted for name, value in all_.items()])
-        await self.post_many([(getattr(c, name), value) for c, all_ in wanted for name, value in all_.items()])
+        wanted = {c: {**values, "ISet": c.IDef.value} for c in self.channels}
+        settings = [setting_of(c, name, value) for c, own in wanted.items() for name, value in own.items()]
+        await self._write_and_show(settings, wanted)
         await self.message("Init: all channels have their start settings")
 
 

@@ -68,6 +68,11 @@ class Status(enum.IntFlag):
     NOCAL = 1 << 13
 
 
+def bit_names(word: int) -> str:
+    """The names of the bits that are set: "ON RUP"."""
+    return " ".join(bit.name or "" for bit in Status if word & bit)
+
+
 class Kind(enum.Enum):
     """What a parameter's values look like."""
 

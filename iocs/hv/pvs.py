@@ -100,9 +100,9 @@ _STATES = (
     (Bit.OVP, ChannelState.OverPower),
     (Bit.TRIP, ChannelState.Trip),
     (Bit.DIS, ChannelState.Disabled),
-    (Bit.OVV, ChannelState.OverVoltage),
     (Bit.OVC, ChannelState.OverCurrent),
     (Bit.MAXV, ChannelState.MaxVoltage),
+    (Bit.OVV, ChannelState.OverVoltage),
     (Bit.RUP, ChannelState.RampUp),
     (Bit.RDW, ChannelState.RampDown),
     (Bit.UNV, ChannelState.UnderVoltage),
@@ -112,13 +112,24 @@ _STATES = (
 _STATE_SEVERITY = {state: BIT_SEVERITY[bit] for bit, state in _STATES if bit in BIT_SEVERITY}
 
 
+def _without_ramp(word: int) -> int:
+    """Boards report OVV all the way down and may report UNV all the way up: on the way it says nothing."""
+    if word & Bit.RDW:
+        word &= ~Bit.OVV
+    if word & Bit.RUP:
+        word &= ~Bit.UNV
+    return word
+
+
 def state_of(word: int) -> ChannelState:
     """The gravest thing that a status word says."""
+    word = _without_ramp(word)
     return next((state for bit, state in _STATES if word & bit), ChannelState.Off)
 
 
 def alarm_of(word: int) -> tuple[AlarmStatus, Severity] | None:
     """The alarm of a status word: the worst of its bits, None when there is none."""
+    word = _without_ramp(word)
     worst = max((severity for bit, severity in BIT_SEVERITY.items() if word & bit), default=Severity.NO_ALARM)
     return (AlarmStatus.STATE, worst) if worst else None
 
@@ -185,7 +196,7 @@ class HvChannel(Device):
     Pw = setpoint(OnOff, asg="OPERATOR", archive=MONITOR, doc="Channel on or off, as requested")
     Pw_RBV = readback(OnOff, archive=MONITOR, doc="Channel on or off")
     Trip = setpoint(float, units="s", precision=1, control=(0, 1000), config=True, asg="EXPERT", archive=MONITOR,
-        doc="Time in over-current until trip; 1000=never")  # fmt: skip
+        doc="Time in over-current to trip; 1000=never")  # fmt: skip
     Trip_RBV = readback(float, units="s", precision=1, display=(0, 1000), archive=MONITOR, doc="Trip in the board")
     VMax = setpoint(float, units="V", precision=0, control=(0, 8100), config=True, asg="EXPERT", archive=MONITOR,
         doc="Voltage that the output never exceeds")  # fmt: skip
@@ -200,7 +211,7 @@ class HvChannel(Device):
     PDwn_RBV = readback(PowerDown, archive=MONITOR, doc="PDwn in the board")
     Polarity = readback(Sign, archive=SLOW, doc="Polarity of the output")
     VDef = setpoint(float, units="V", precision=1, control=(0, 8000), save=True, config=True, asg="EXPERT",
-        archive=MONITOR, doc="Voltage at Mult=1; 0: Mult leaves it alone")  # fmt: skip
+        archive=MONITOR, doc="Voltage at Mult=1; 0: not moved by Mult")  # fmt: skip
     IDef = setpoint(float, units="uA", precision=2, control=(0, 3000), save=True, config=True, asg="EXPERT",
         archive=MONITOR, doc="Current limit that Init writes")  # fmt: skip
     Layer = readback(int, doc="Layer of the detector; -1: none")
@@ -212,7 +223,8 @@ class HvChannel(Device):
     StsRUp = _bit("RUp", Bit.RUP, "Ramping up")
     StsRDw = _bit("RDw", Bit.RDW, "Ramping down")
     StsOvC = _bit("OvC", Bit.OVC, "Over-current: IMon has reached ISet")
-    StsOvV = _bit("OvV", Bit.OVV, "Over-voltage: VMon is far above VSet")
+    StsOvV = _bit("OvV", Bit.OVV, "Over-voltage: VMon is far above VSet",
+        Alarm(guidance="Normal on the way down. If it stays, switch the channel off.", delay=30.0))  # fmt: skip
     StsUnV = _bit("UnV", Bit.UNV, "Under-voltage: VMon is far below VSet")
     StsMaxV = _bit("MaxV", Bit.MAXV, "The output is held at VMax")
     StsTrip = _bit("Trip", Bit.TRIP, "Tripped: too long in over-current",
@@ -275,7 +287,7 @@ class HvBoard(Device):
     IlkMode_RBV = readback(InterlockMode, archive=MONITOR, doc="IlkMode in the board")
     Ctrl = readback(ControlMode, severities={ControlMode.LOCAL: MINOR}, archive=MONITOR,
         doc="LOCAL: settings only from the panel")  # fmt: skip
-    Alarm = readback(int, alarm=(None, 1), archive=MONITOR, doc="Alarm word: channels 0..3, PwFail, OvP, HvCk")
+    Alarm = readback(int, alarm=(None, 1), archive=MONITOR, doc="Alarm word: channels, PwFail, OvP, HvCk")
     AlmPwFail = readback(bool, name="Alm:PwFail", severities={True: MAJOR}, archive=MONITOR, doc="Power failure")
     AlmOvP = readback(bool, name="Alm:OvP", severities={True: MAJOR}, archive=MONITOR, doc="Over-power of the board")
     AlmHvCk = readback(bool, name="Alm:HvCk", severities={True: MAJOR}, archive=MONITOR, doc="HV clock not 200 kHz")
@@ -304,9 +316,9 @@ class HvGroup(Device):
     Mult = setpoint(float, precision=4, control=(0, 1.2), initial=0.0, save=True, config=True, asg="OPERATOR",
         archive=MONITOR, doc="Every channel to VDef times this")  # fmt: skip
     Mult_RBV = readback(float, precision=4, display=(0, 1.2), archive=MONITOR, doc="Sum of VSet over sum of VDef")
-    Down = command(asg="OPERATOR", lane="down", archive=MONITOR, doc="All channels to 0 V and off, before all else")
+    Down = command(asg="OPERATOR", lane="down", archive=MONITOR, doc="All to 0 V and off, before all else")
     DownFailed = readback(bool, initial=False, severities={True: MAJOR}, archive=MONITOR,
-        doc="The last Down did not reach every channel",
+        doc="The last Down did not reach all channels",
         alarm_info=Alarm(guidance="Some channels may still be on: see IOC:Msg, switch off by hand.",
                          priority="high"))  # fmt: skip
     ScaleRamp = setpoint(bool, save=True, config=True, asg="EXPERT", archive=MONITOR,
@@ -316,7 +328,7 @@ class HvGroup(Device):
     RampDownBase = setpoint(float, units="V/s", precision=0, control=(1, 500), save=True, config=True, asg="EXPERT",
         archive=MONITOR, doc="Mult: ramp down of the longest way; Down")  # fmt: skip
     Clear = command(asg="OPERATOR", doc="Clears the alarms of all boards")
-    Init = command(asg="EXPERT", doc="Writes the start settings to all channels")
+    Init = command(asg="EXPERT", doc="Writes start settings to all channels")
     NOn = readback(int, archive=MONITOR, doc="Channels that are on")
     NRamping = readback(int, archive=MONITOR, doc="Channels on their way")
     NTripped = readback(int, alarm=(None, 1), archive=MONITOR, doc="Channels that have tripped")

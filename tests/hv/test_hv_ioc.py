@@ -237,29 +237,29 @@ async def test_one_channel_by_hand(op):
     await op.put("B1:IlkMode", "OPEN")
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "says"),
-    [
-        ("L07:VSet", 8000.1, "above the limit of 8000 V"),
-        ("L07:VSet", -1.0, "below the limit"),
-        ("L07:VSet", math.nan, "NaN"),
-        ("L07:VSet", "high", "not a number"),
-        ("L07:VSet", [1.0, 2.0], None),
-        ("L07:Trip", 1001.0, "above the limit of 1000 s"),
-        ("L07:RUp", 0, "below the limit of 1 V/s"),
-        ("L07:PDwn", "DROP", "'DROP' is none of"),
-        ("L07:Pw", 2, None),
-        ("Mult", 1.21, "above the limit of 1.2"),
-        ("L07:VMon", 1.0, None),
-        ("L07:Status", 0, None),
-    ],
-)
-async def test_a_bad_put_is_refused_and_changes_nothing(op, name, value, says):
-    before = await op.get(name)
-    message = await op.refused(name, value)
-    if says:
-        assert op.prefix + name in message and says in message
-    assert (await op.get(name)) == before
+BAD_PUTS: list[tuple[str, Any, str | None]] = [
+    ("L07:VSet", 8000.1, "above the limit of 8000 V"),
+    ("L07:VSet", -1.0, "below the limit"),
+    ("L07:VSet", math.nan, "NaN"),
+    ("L07:VSet", "high", "not a number"),
+    ("L07:VSet", [1.0, 2.0], None),
+    ("L07:Trip", 1001.0, "above the limit of 1000 s"),
+    ("L07:RUp", 0, "below the limit of 1 V/s"),
+    ("L07:PDwn", "DROP", "'DROP' is none of"),
+    ("L07:Pw", 2, None),
+    ("Mult", 1.21, "above the limit of 1.2"),
+    ("L07:VMon", 1.0, None),
+    ("L07:Status", 0, None),
+]
+
+
+async def test_bad_puts_are_refused_and_change_nothing(op):
+    for name, value, says in BAD_PUTS:
+        before = await op.get(name)
+        message = await op.refused(name, value)
+        if says:
+            assert op.prefix + name in message and says in message
+        assert (await op.get(name)) == before, (name, value)
 
 
 async def test_a_name_that_does_not_exist_does_not_connect(op):
@@ -281,7 +281,9 @@ async def test_what_the_device_refuses_fails_and_says_why(op):
     op.sim.do("local", board="B1", on=False)
     op.sim.do("disable", target="L06", on=True)
     try:
-        assert "stays off" in await op.refused("L06:Pw", 1)
+        assert "the channel stays off (DIS)" in await op.refused("L06:Pw", 1)
+        await op.until("L06:Sts:Dis", 1)
+        assert "nothing was changed: L06 is blocked (DIS)" in await op.refused("Mult", 0.5)
         assert await op.get("L06:Pw") == 0
     finally:
         op.sim.do("disable", target="L06", on=False)
