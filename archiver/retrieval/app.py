@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -92,13 +93,18 @@ class Retrieval:
 
     def _open(self, asked: DataRequest, extension: str, chunked: bool) -> StreamAnswer:
         """The answer with its first bytes already made, so that what goes wrong at once has a status of its own."""
-        answers = [source.open_answer(self.reader, target, asked) for target in asked.targets]
-        answers[0] = source.begun(answers[0])
-        chunks = Chunks(_encode(extension, answers))
+        first = source.begun(source.open_answer(self.reader, asked.targets[0], asked))
+        warnings = dict.fromkeys(first.warnings)
+        if any(target.operator for target in asked.targets[1:]):
+            rest = [source.open_answer(self.reader, target, asked) for target in asked.targets[1:]]
+            warnings |= dict.fromkeys(w for answer in rest for w in answer.warnings)
+        else:  # thousands of PVs are opened one after the other, as their turn comes
+            source.check_known(self.reader, asked.targets[1:])
+            rest = (source.open_answer(self.reader, target, asked) for target in asked.targets[1:])
+        chunks = Chunks(_encode(extension, first, rest))
         headers = {"Content-Type": CONTENT_TYPES[extension]}
-        warnings = dict.fromkeys(w for answer in answers for w in answer.warnings)
         if warnings:
-            headers["Warning"] = ", ".join(f'299 owlshift "{_header_text(w)}"' for w in warnings)
+            headers["Warning"] = ", ".join(f'299 owlshift "{_header_text(w)}"' for w in list(warnings)[:5])
         return StreamAnswer(chunks, chunks.take(1 if chunked else WHOLE), headers, self.workers)
 
     async def get_data_at_time(self, request: Request) -> Response:
@@ -210,20 +216,20 @@ class Retrieval:
         )
 
 
-def _encode(extension: str, answers: list[source.Answer]) -> Iterator[bytes]:
+def _encode(extension: str, first: source.Answer, rest: Iterable[source.Answer]) -> Iterator[bytes]:
+    answers = chain([first], rest)
     if extension == "json":
         return text.json_stream(({"name": a.name, **a.metadata}, a.batches) for a in answers)
     if extension == "qw":
         return text.qw_stream(({"name": a.requested, **a.metadata}, a.array, a.batches) for a in answers)
     if extension == "raw":
         return _raw(answers)
-    first = answers[0]
-    return (
-        text.csv_stream(first.batches) if extension == "csv" else text.txt_stream(first.name, "owlshift", first.batches)
-    )
+    if extension == "csv":
+        return text.csv_stream(first.batches)
+    return text.txt_stream(first.name, "owlshift", first.batches)
 
 
-def _raw(answers: list[source.Answer]) -> Iterator[bytes]:
+def _raw(answers: Iterable[source.Answer]) -> Iterator[bytes]:
     for number, a in enumerate(answers):
         if number:
             yield b"\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -39,13 +39,25 @@ class Answer:
 
 def find(reader: StoreReader, requested: str) -> PvInfo:
     """The PV that goes by this name; 404 when there is none. A PV archived as `X.VAL` itself is found before `X`."""
-    for name in dict.fromkeys((requested, real_name(requested))):
+    for name in _candidates(requested):
         info = reader.info(name)
         if info is not None:
             return info
     if requested == PING_PV:
         return PvInfo(PING_PV, Dbr.DOUBLE, 1, None, None, {})
     raise unknown(requested)
+
+
+def check_known(reader: StoreReader, targets: Sequence[Target]) -> None:
+    """404 for the first of these that is not archived."""
+    names = {PING_PV}.union(reader.names()) if targets else set()
+    for target in targets:
+        if not names.intersection(_candidates(target.name)):
+            raise unknown(target.name)
+
+
+def _candidates(requested: str) -> list[str]:
+    return list(dict.fromkeys((requested, real_name(requested))))
 
 
 def begun(answer: Answer) -> Answer:
@@ -133,10 +145,10 @@ def _ping_samples(end_ns: int) -> Samples:
 def newest_at(reader: StoreReader, requested: str, at_ns: int) -> tuple[dict[str, str], Samples] | None:
     """Metadata and the newest sample at or before a time; None when there is no such PV or no such sample."""
     try:
-        real = real_name(requested)
+        candidates = _candidates(requested)
     except Refused:
         return None
-    for name in dict.fromkeys((requested, real)):
+    for name in candidates:
         try:
             batches = list(operators.after_start(reader.read(name, at_ns, at_ns), at_ns))
         except KeyError:

@@ -256,7 +256,14 @@ def test_several_pvs(server: Server):
         chunks = decode(reply.content)
         assert [(c.name, len(c.events)) for c in chunks] == [("T:Ramp", 1), ("T:Empty", 0), ("T:Enum", 2)]
     assert server.client.get(f"{url}.csv", params={"pv": "T:Ramp"}).status_code == 400
-    assert server.client.get(f"{url}.json", params={"pv": ["T:Ramp", "T:Nope"]}).status_code == 404
+    for pvs in (["T:Ramp", "T:Nope"], ["T:Nope", "T:Ramp"], ["T:Ramp", "mean_60(T:Nope)"]):
+        reply = server.client.get(f"{url}.json", params={"pv": pvs})
+        assert (reply.status_code, reply.text) == (404, "Unable to find typeinfo for pv T:Nope\n")
+    reply = server.client.get(
+        f"{url}.qw", params={"pv": ["T:Ramp", "median_5(T:Enum.VAL)", "kurtosis(T:Long)"], **window}
+    )
+    assert [p["meta"]["name"] for p in reply.json()] == ["T:Ramp", "T:Enum.VAL", "T:Long"]
+    assert "median" in reply.headers["warning"] and "kurtosis" in reply.headers["warning"]
 
 
 def test_an_operator_does_not_leak_to_the_next_pv(server: Server):
