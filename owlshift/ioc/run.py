@@ -87,17 +87,17 @@ async def _serve(ioc: Ioc, settings: CaServerSettings, state_dir: Path | None, a
     serving = None
     started = False
     try:
-        await ioc.start()
-        started = True
-        ioc.publish_catalogue()
-        serving = loop.create_task(server.run(stop_server, on_ready=ready.set), name="server")
-        serving.add_done_callback(lambda task: _server_ended(ioc, task))
-        ioc.spawn(ioc.health.beat(), "heartbeat")
-        ioc.spawn(ioc.follow_catalogue(), "catalogue")
-        ioc.spawn(access.watch(), "access file")
-        if autosave is not None:
-            ioc.spawn(autosave.run(), "autosave")
-        await _first(ready.wait(), ioc.ended.wait())
+        started = await _first(ioc.start(), ioc.ended.wait())
+        if started:
+            ioc.publish_catalogue()
+            serving = loop.create_task(server.run(stop_server, on_ready=ready.set), name="server")
+            serving.add_done_callback(lambda task: _server_ended(ioc, task))
+            ioc.spawn(ioc.health.beat(), "heartbeat")
+            ioc.spawn(ioc.follow_catalogue(), "catalogue")
+            ioc.spawn(access.watch(), "access file")
+            if autosave is not None:
+                ioc.spawn(autosave.run(), "autosave")
+            await _first(ready.wait(), ioc.ended.wait())
         if not ioc.ended.is_set():
             if ioc.health.State.value == IocState.Starting:
                 await ioc.set_state(IocState.Running)
@@ -128,12 +128,17 @@ def _server_ended(ioc: Ioc, task: asyncio.Task[None]) -> None:
         ioc.fail("the server ended")
 
 
-async def _first(*waits: Coroutine[Any, Any, Any]) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
+async def _first(work: Coroutine[Any, Any, Any], end: Coroutine[Any, Any, Any]) -> bool:
+    """Wait for `work`, or for `end` if that is sooner; whether `work` is done. What `work` raised is raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in (work, end)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    done = tasks[0].done()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    if done:
+        tasks[0].result()
+    return done
 
 
 async def _end(ioc: Ioc, autosave: Autosave | None, started: bool) -> None:

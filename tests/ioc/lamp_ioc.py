@@ -151,8 +151,14 @@ class Lamp(Device):
 class LampIoc(Ioc):
     async def start(self) -> None:
         print("start", self.pvdb[f"{self.prefix}L:Set"].value, flush=True)
-        if "CRASH" in os.environ:
-            self.spawn(self.crash(), "crash")
+        match os.environ.get("LAMP_FAULT"):
+            case "crash":
+                self.spawn(self.crash(), "crash")
+            case "start":
+                raise ConnectionError("no lamp")
+            case "hang":
+                print("hanging", flush=True)
+                await asyncio.Event().wait()
 
     async def crash(self) -> None:
         raise RuntimeError("a bug in the poll loop")
@@ -166,7 +172,8 @@ def main() -> int:
     state = Path(rest[0]) if rest else None
     access = Path(rest[1]) if len(rest) > 1 else None
     ioc = LampIoc(prefix, [("L:", Lamp())], backend="test")
-    return serve(ioc, CaServerSettings("127.0.0.1", int(os.environ["EPICS_CA_SERVER_PORT"])), state, access)
+    interface = os.environ.get("LAMP_INTERFACE", "127.0.0.1")
+    return serve(ioc, CaServerSettings(interface, int(os.environ["EPICS_CA_SERVER_PORT"])), state, access)
 
 
 if __name__ == "__main__":

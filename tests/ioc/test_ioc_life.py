@@ -78,11 +78,25 @@ async def test_a_corrupt_autosave_file_is_set_aside_and_said(prefix: str, tmp_pa
     assert any(path.name.startswith(f"{prefix[:-1]}.bad-") for path in folder.iterdir())
 
 
-async def test_a_bug_in_a_task_ends_it_visibly(prefix: str) -> None:
-    process = start_lamp(prefix, env={"CRASH": "1"}, ready=None)
+@pytest.mark.parametrize(
+    ("env", "last"),
+    [
+        ({"LAMP_FAULT": "crash"}, "crash ended by RuntimeError: a bug in the poll loop"),
+        ({"LAMP_FAULT": "start"}, "ConnectionError: no lamp"),
+        ({"LAMP_INTERFACE": "203.0.113.7"}, "203.0.113.7"),
+    ],
+)
+async def test_what_ends_it_is_its_last_line(prefix: str, env: dict[str, str], last: str) -> None:
+    process = start_lamp(prefix, env=env, ready=None)
     assert process.wait(TIMEOUT) == 1
-    assert process.log[-1].endswith(f"{prefix} ends: crash ended by RuntimeError: a bug in the poll loop")
-    assert "stop hook" in process.log
+    assert f" ERROR owlshift.ioc: {prefix} ends: " in process.log[-1] and last in process.log[-1]
+    assert ("stop hook" in process.log) is (env.get("LAMP_FAULT") != "start")
+
+
+async def test_a_start_that_hangs_can_be_ended(prefix: str) -> None:
+    process = start_lamp(prefix, env={"LAMP_FAULT": "hang"}, ready="hanging")
+    process.signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT) == 0
 
 
 async def test_a_faulty_access_file_is_refused_at_the_door(prefix: str, tmp_path: Path) -> None:
