@@ -48,9 +48,9 @@ __all__ = [
     "Reading", "Rejected", "Setting", "Status", "Timeout",
 ]  # fmt: skip
 
-MEASURED = ("VMON", "IMRANGE", "IMON", "BDALARM", "STAT")
+MEASURED = ("VMON", "IMRANGE", "IMON", "BDCTR", "STAT", "BDILK", "BDALARM")
 """Read every period. Numbers and words take turns, so that a reply too many or too few never fits all the way."""
-SETTINGS = ("BDCTR", "VSET", "PDWN", "ISET", "POL", "MAXV", "BDILK", "RUP", "BDILKM", "RDW", "BDCTR", "TRIP")
+SETTINGS = ("PDWN", "VSET", "POL", "ISET", "BDILKM", "MAXV", "BDCTR", "RUP", "PDWN", "RDW", "BDILK", "TRIP")
 """Read every settings period, after the measured values."""
 
 PROBE_PERIOD = 2.0

@@ -279,6 +279,7 @@ async def test_what_the_device_refuses_fails_and_says_why(op):
     assert "nothing was changed" in message and "B1 (L05 L06 L07 L08) is in LOCAL mode" in message
     assert await op.get("L01:VSet_RBV") == 0
     op.sim.do("local", board="B1", on=False)
+    await op.until("B1:Ctrl", 1)
     op.sim.do("disable", target="L06", on=True)
     try:
         assert "the channel stays off (DIS)" in await op.refused("L06:Pw", 1)
