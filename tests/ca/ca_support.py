@@ -15,10 +15,9 @@ from typing import Any
 
 from support import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(ROOT))
 
-from c_ioc import CIoc, counter_database, counter_names
-
+from benchmarks.c_ioc import CIoc, counter_database, counter_names
 from owlshift.ca import Batch, CaAddresses, ChannelInfo, Dbr
 
 __all__ = [

@@ -50,7 +50,8 @@ def database(p: str) -> str:
     return f"""
 record(ao, "{p}AO") {{ field(EGU, "mm/s") field(PREC, "4") field(HOPR, "10") field(LOPR, "-10")
   field(DRVH, "9") field(DRVL, "-9") field(HIHI, "8") field(HIGH, "6") field(LOW, "-6") field(LOLO, "-8") field(HHSV,
-  "MAJOR") field(HSV, "MINOR") field(LSV, "MINOR") field(LLSV, "MAJOR") field(VAL, "1.25") field(PINI, "YES") }}
+  "MAJOR") field(HSV, "MINOR") field(LSV, "MINOR") field(LLSV, "MAJOR")
+  field(VAL, "1.25") field(PINI, "YES") }}
 record(longout, "{p}LO") {{ field(EGU, "n") field(HOPR, "100") field(VAL, "-77") field(PINI, "YES") }}
 record(int64out, "{p}I64") {{ field(VAL, "123456789012") field(PINI, "YES") }}
 record(bo, "{p}BO") {{ field(ZNAM, "Off") field(ONAM, "On") field(OSV, "MINOR") field(VAL, "1") field(PINI, "YES") }}
@@ -169,7 +170,7 @@ async def test_every_array_type_equals_libca(client, sink, libca):
         got = sink.values(number)[-1]
         assert got.dtype == dbr.dtype
         if dbr is Dbr.STRING:
-            assert [item.decode() for item in got] == values == list(other) == reading.value
+            assert [item.decode() for item in got] == values == np.array(other).tolist() == reading.value
         else:
             np.testing.assert_array_equal(got, other)
             np.testing.assert_array_equal(got, np.array(values, dtype=dbr.dtype))
@@ -213,7 +214,7 @@ async def test_puts_and_refusals(client, libca):
     assert (reading.value, reading.label) == (1, "Ramping")
     assert (await client.get(f"{PREFIX}MBBO", as_string=True)).value == "Ramping"
     await client.put(f"{PREFIX}MBBO", 2)
-    assert int(await aioca.caget(f"{PREFIX}MBBO", timeout=TIMEOUT)) == 2
+    assert await aioca.caget(f"{PREFIX}MBBO", timeout=TIMEOUT) == 2
     await client.put(f"{PREFIX}SO", "hello", wait=False)
     await client.put(f"{PREFIX}LO", "12")
     assert (await client.get([f"{PREFIX}SO", f"{PREFIX}LO"]))[1].value == 12

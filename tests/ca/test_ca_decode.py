@@ -20,6 +20,7 @@ from owlshift.ca.frames import Group, split
 from owlshift.ca.metadata import Metadata, decode_control
 from owlshift.ca.requests import read_value, write_value
 
+types: Any = caproto.DBR_TYPES
 NUMBERS: dict[Dbr, st.SearchStrategy[Any]] = {
     Dbr.STRING: st.binary(max_size=39).map(lambda b: b.replace(b"\0", b"x")),
     Dbr.SHORT: st.integers(-(2**15), 2**15 - 1),
@@ -46,9 +47,7 @@ def expecting(number: int, dbr: Dbr, array: bool = False, circuit: int = 1) -> E
 
 def caproto_event(dbr: Dbr, values: list[Any], stamp: float, severity: int, status: int, number: int) -> bytes:
     code = caproto.ChannelType(dbr.time)
-    metadata = caproto.DBR_TYPES[code](
-        stamp=caproto.TimeStamp.from_unix_timestamp(stamp), severity=severity, status=status
-    )
+    metadata = types[code](stamp=caproto.TimeStamp.from_unix_timestamp(stamp), severity=severity, status=status)
     return bytes(
         caproto.EventAddResponse(
             data=values,
@@ -203,7 +202,7 @@ def test_numeric_metadata(dbr):
     limits = {k: abs(v) if dbr is Dbr.CHAR else v for k, v in LIMITS.items()}
     more = {"precision": 3} if dbr in (Dbr.FLOAT, Dbr.DOUBLE) else {}
     code = caproto.ChannelType(dbr.control)
-    metadata = caproto.DBR_TYPES[code](units=b"degC", **limits, **more)
+    metadata = types[code](units=b"degC", **limits, **more)
     payload = bytes(metadata) + bytes(8)
     described = decode_control(dbr, only_group(message(1, payload, dbr.control, 1, 1, 0)).rows, 16)
     sign = 1 if dbr is Dbr.CHAR else -1

@@ -38,8 +38,9 @@ def quick(server: FakeServer, timeout: float = 0.3) -> CaAddresses:
 
 
 async def test_events_flow_and_resume_after_the_server_was_down():
-    sink = RecordingSink() async with FakeServer({"A": (Dbr.DOUBLE, 1), "B": (Dbr.ENUM, 1)}) as server,
-    Client(server.addresses, sink) as client:
+    sink = RecordingSink()
+    channels = {"A": (Dbr.DOUBLE, 1), "B": (Dbr.ENUM, 1)}
+    async with FakeServer(channels) as server, Client(server.addresses, sink) as client:
         first, second = client.subscribe(["A", "B"])
         await eventually(lambda: server.connections and len(server.connections[0].subscriptions) == 2)
         for value in range(5):
@@ -517,9 +518,7 @@ async def test_a_name_server_that_is_not_the_server():
     sink = RecordingSink()
     async with FakeServer(ONE) as server, FakeServer({}) as names:
         names.answers[6] = lambda c, h, b: message(6, b"\0\x0d", server.port, 0, 0xFFFFFFFF, h[4])
-        addresses = CaAddresses(
-            name_servers=(("127.0.0.1", names.port),), repeater_port=0, connection_timeout=1.0
-        )
+        addresses = CaAddresses(name_servers=(("127.0.0.1", names.port),), repeater_port=0, connection_timeout=1.0)
         async with Client(addresses, sink) as client:
             (number,) = client.subscribe(["A"])
             await eventually(lambda: server.connections and server.connections[0].subscriptions)
