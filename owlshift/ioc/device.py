@@ -146,10 +146,10 @@ class Device(Publisher):
         self.devices.append((suffix, device))
         return device
 
-    def walk(self, prefix: str) -> Iterator[tuple[Device, str, Pv[Any]]]:
-        """All PVs of this device and of those inside: (owner, full name, PV)."""
+    def walk(self, prefix: str) -> Iterator[tuple[str, Pv[Any]]]:
+        """All PVs of this device and of those inside, with their full names."""
         for pv in self.pvs.values():
-            yield self, f"{prefix}{pv.declaration.suffix}", pv
+            yield f"{prefix}{pv.declaration.suffix}", pv
         for suffix, device in self.devices:
             yield from device.walk(prefix + suffix)
 

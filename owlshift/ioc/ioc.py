@@ -70,7 +70,7 @@ class Ioc(Link, Publisher):
 
     def add(self, suffix: str, device: D) -> D:
         """Serve `device` under `prefix + suffix`; DeclarationError when a name is taken or too long. Before `serve`."""
-        for owner, name, pv in device.walk(self.prefix + suffix):
+        for name, pv in device.walk(self.prefix + suffix):
             other = self.pvdb.get(name)
             if other is not None:
                 raise DeclarationError(
@@ -83,7 +83,6 @@ class Ioc(Link, Publisher):
             self.pvdb[name] = pv
             pv.name = name
             pv.link = self
-            owner.ioc = self
         for name, inner in device.everything(self.prefix + suffix):
             inner.ioc = self
             self._objects.append((name, inner))
