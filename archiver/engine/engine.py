@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 SITE_PERIOD = 2.0
 """Seconds between two looks at the site file."""
 
-STATUS_PERIOD = 2.0
+STATUS_PERIOD = 1.0
 DESCRIBE_PERIOD = 1.0
 RETRY = 5.0
 DESCRIPTIONS_AT_ONCE = 200
