@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -80,6 +80,10 @@ class ChannelTile(Clickable):
         severity = self.severity
         self.alarm.setText(severity_name(severity) if severity < 3 else "")
         restyle(self, severity=severity)
+
+    def minimumSizeHint(self) -> QSize:
+        """The least with small numbers, so that a large window can be made small again in one go."""
+        return QSize(190, 116)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102  (Qt's hook)
         super().resizeEvent(event)

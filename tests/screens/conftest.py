@@ -50,12 +50,37 @@ def running_stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 @pytest.fixture
 def stand(running_stand: Stand) -> Stand:
     """The stand with every channel off, no alarm and no fault."""
-    running_stand.control("cable", "plug")
-    running_stand.control("clear")
-    running_stand.control("load", "L07", "100")
-    running_stand.control("local", "all", "off")
-    running_stand.control("interlock", "all", "off")
-    running_stand.control("speed", "20")
-    running_stand.put("Down", "1")
-    running_stand.put("Clear", "1")
+    running_stand.quiet()
     return running_stand
+
+
+@pytest.fixture(scope="module")
+def kept_screens(qt: None, running_stand: Stand) -> Iterator[dict[str, Screen]]:
+    """Two screens that stay open for all tests of a module, as they do at a stand."""
+    subsystems = f'[["{running_stand.prefix}", "hv", ""]]'
+    with contextlib.ExitStack() as stack:
+        screens: dict[str, Screen] = {}
+        for name, more in (("hv", {}), ("hv_channel", {"CH": "L07"})):
+            macros = {"P": running_stand.prefix, "SUBSYSTEMS": subsystems, **more}
+            screens[name] = Screen(name, macros, "1280x800", {"PYDM_ARCHIVER_URL": running_stand.archive})
+            stack.callback(screens[name].close)
+        screens["hv"].wait("len(display.tiles) == 24")
+        yield screens
+
+
+@pytest.fixture
+def overview(kept_screens: dict[str, Screen], stand: Stand) -> Screen:
+    """The overview of the quiet stand."""
+    screen = kept_screens["hv"]
+    screen.whole()
+    screen.wait("all(tile.state.text == '○ OFF' for tile in display.tiles.values())")
+    return screen
+
+
+@pytest.fixture
+def detail(kept_screens: dict[str, Screen], stand: Stand) -> Screen:
+    """The detail of L07 of the quiet stand."""
+    screen = kept_screens["hv_channel"]
+    screen.whole()
+    screen.wait("display.badge.text() == '○ OFF'")
+    return screen

@@ -23,7 +23,6 @@ problems: list[str] = []
 
 
 def main() -> int:
-    os.environ.pop("EPICS_CA_REPEATER_PORT", None)  # as an operator has it: no repeater anywhere
     runtime.set_environment(offscreen=True)
     app = runtime.make_application()
     from qtpy import QtWidgets
@@ -73,11 +72,15 @@ def main() -> int:
         QTest.mouseClick(widget, Qt.MouseButton.LeftButton)
         return True
 
-    def shot(file: str) -> str:
+    def shot(file: str, width: int, height: int) -> tuple[list[int], list[str]]:
+        """Write a picture of this size; the size that the screen then has, and what is cut in it."""
+        window.resize(width, height)
         process(0.3)
-        if window.current is not None:
-            save(window.current, Path(file))
-        return file
+        screen = window.current
+        if screen is None:
+            raise LookupError("no screen")
+        save(screen, Path(file))
+        return [screen.width(), screen.height()], cut(screen)
 
     def question():
         return next((box for box in window.findChildren(QtWidgets.QMessageBox) if box.isVisible()), None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +14,11 @@ from pathlib import Path
 
 from support import ROOT, Process, free_port, owl, start, unique_prefix, wait_until
 
+from owlshift.ca import Client
+from owlshift.kinds import read_simulator_place
+
 OUT = ROOT / "tests" / "out" / "screens"
+SIZES = ((1920, 1080), (1280, 800))
 SLOW = 60.0
 """Seconds that anything may take on a machine that is busy."""
 
@@ -77,10 +83,13 @@ class Screen:
         self.get("__import__('screens.shot').shot.wait_whole(display, 0) == ([], '')", SLOW)
 
     def picture(self, name: str) -> None:
-        """A PNG to look at; nothing in it may be cut, at the size that the issue names."""
+        """PNGs to look at, in two sizes; the screen fits into both, and no text in it is cut."""
         OUT.mkdir(parents=True, exist_ok=True)
-        self.get(f"shot({str(OUT / name)!r})")
-        assert self.get("cut(display)") == []
+        for width, height in SIZES:
+            file = OUT / f"{name}_{width}x{height}.png"
+            size, cut = self.get(f"shot({str(file)!r}, {width}, {height})")
+            assert size == [width, height], f"{name}: {size}"
+            assert not cut, f"{name}: {cut}"
 
     def close(self) -> None:
         assert self._popen.stdin is not None and self._popen.stdout is not None
@@ -128,17 +137,35 @@ class Stand:
         self.env = {"OWLSHIFT_SITE": str(self.site), "OWLSHIFT_STATE": str(self.state)}
         self.process: Process = start(owl("up", str(self.site), "--state", str(self.state)), ready=None)
         wait_until(lambda: "The stand is up." in self.process.text(), SLOW, "the stand")
-        self.control("speed", "20")
 
-    def owl(self, *args: str) -> str:
-        """Run an `owl` command for this site; what it printed."""
-        done = subprocess.run(owl(*args), capture_output=True, text=True, env=os.environ | self.env, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def control(self, *args: str) -> None:
+    def control(self, do: str, **arguments: object) -> None:
         """Give the simulator a fault, or take it away."""
-        self.owl("sim", "hv", "ctl", *args)
+        host, port = read_simulator_place(self.state, "HV")["control"].removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port)), timeout=SLOW) as connection:
+            connection.sendall(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            with connection.makefile("rb") as stream:
+                assert json.loads(stream.readline())["ok"], (do, arguments)
 
-    def put(self, attribute: str, value: str) -> None:
-        self.owl("put", "-c", f"{self.prefix}{attribute}", value)
+    def put(self, attribute: str, value: float) -> None:
+        """Put, and wait until it is done."""
+
+        async def put() -> None:
+            client = Client()
+            await client.start()
+            try:
+                await client.put(f"{self.prefix}{attribute}", value, timeout=SLOW)
+            finally:
+                await client.close()
+
+        asyncio.run(put())
+
+    def quiet(self) -> None:
+        """Every channel off, no alarm and no fault; the model's time runs 20 times as fast as the clock."""
+        self.control("cable", state="plugged")
+        self.control("clear")
+        self.control("load", target="L07", megohms=100.0)
+        self.control("local", board="all", on=False)
+        self.control("interlock", board="all", on=False)
+        self.control("speed", factor=20.0)
+        self.put("Down", 1)
+        self.put("Clear", 1)

@@ -4,157 +4,131 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from screen_stand import Screen, Stand
 
 RED, YELLOW, MAGENTA, GREEN = "#ff5c57", "#ffd83d", "#ff6ef5", "#8fd694"
-BOTH = pytest.mark.parametrize("size", ["1280x800", "1920x1080"])
 Open = Callable[..., Screen]
-
-
-def overview(open_screen: Open, stand: Stand, size: str = "1280x800") -> Screen:
-    screen = open_screen("hv", {"P": stand.prefix, "SUBSYSTEMS": f'[["{stand.prefix}", "hv", ""]]'}, size)
-    screen.wait("len(display.tiles) == 24")
-    screen.whole()
-    return screen
 
 
 def color(widget: str) -> str:
     return f"{widget}.palette().color({widget}.foregroundRole()).name()"
 
 
-@BOTH
-def test_all_off(open_screen: Open, stand: Stand, size: str) -> None:
-    screen = overview(open_screen, stand, size)
+def test_all_off(overview: Screen) -> None:
     names = [f"L{n:02d}" for n in range(1, 22)] + ["F", "R1", "R2"]
-    assert screen.get("list(display.tiles)") == names
-    screen.wait("all(tile.state.word == 'OFF' for tile in display.tiles.values())")
-    assert screen.get("display.summary.text()") == "24 off"
-    assert screen.get("display.header.badge.text()") == "SIM"
-    assert screen.get("display.header.state.text()") == "Running"
-    assert screen.get("list(display.boards)") == [f"B{n}" for n in range(6)]
-    assert screen.get("display.boards['B0'].control.text()") == "REMOTE"
-    assert screen.get("display.boards['B0'].model.text()") == "N1470"
-    assert screen.get(color("display.tiles['L07'].v_mon")) == GREEN
-    assert screen.get("window.current.size().toTuple()") == [int(part) for part in size.split("x")]
-    screen.picture(f"hv_off_{size}.png")
+    assert overview.get("list(display.tiles)") == names
+    overview.wait("all(tile.state.word == 'OFF' for tile in display.tiles.values())")
+    assert overview.get("display.summary.text()") == "24 off"
+    assert overview.get("display.header.badge.text()") == "SIM"
+    assert overview.get("display.header.state.text()") == "Running"
+    assert overview.get("list(display.boards)") == [f"B{n}" for n in range(6)]
+    assert overview.get("display.boards['B0'].control.text()") == "REMOTE"
+    assert overview.get("display.boards['B0'].model.text()") == "N1470"
+    assert overview.get(color("display.tiles['L07'].v_mon")) == GREEN
+    overview.picture("hv_off")
 
 
-@BOTH
-def test_ramping_and_on(open_screen: Open, stand: Stand, size: str) -> None:
-    screen = overview(open_screen, stand, size)
-    stand.control("speed", "1")
-    stand.put("Mult", "0.9")
-    screen.wait("sum(tile.state.text == '▲ RAMPING' for tile in display.tiles.values()) == 21")
-    screen.wait("float(display.tiles['L07'].v_mon.value) > 100")
-    screen.picture(f"hv_ramping_{size}.png")
-    stand.control("speed", "20")
-    screen.wait("sum(tile.state.text == '● ON' for tile in display.tiles.values()) == 21")
-    assert screen.get("display.tiles['F'].state.word") == "OFF"
-    screen.wait("display.group.mult.readback.text() == '0.9000'")
-    assert screen.get("display.group.mult.volts.text()") == "≙ 1800 V"
-    assert screen.get("abs(display.tiles['L07'].v_mon.value - 1800) < 2")
-    assert screen.get("abs(display.tiles['L21'].v_mon.value - 1138.5) < 2")
-    screen.picture(f"hv_on_{size}.png")
+def test_ramping_and_on(overview: Screen, stand: Stand) -> None:
+    stand.control("speed", factor=1.0)
+    stand.put("Mult", 0.9)
+    overview.wait("sum(tile.state.text == '▲ RAMPING' for tile in display.tiles.values()) == 21")
+    overview.wait("float(display.tiles['L07'].v_mon.value) > 100")
+    overview.picture("hv_ramping")
+    stand.control("speed", factor=20.0)
+    overview.wait("sum(tile.state.text == '● ON' for tile in display.tiles.values()) == 21")
+    assert overview.get("display.tiles['F'].state.word") == "OFF"
+    overview.wait("display.group.mult.readback.text() == '0.9000'")
+    assert overview.get("display.group.mult.volts.text()") == "≙ 1800 V"
+    assert overview.get("abs(display.tiles['L07'].v_mon.value - 1800) < 2")
+    assert overview.get("abs(display.tiles['L21'].v_mon.value - 1138.5) < 2")
+    overview.picture("hv_on")
 
 
-@BOTH
-def test_a_tripped_channel_stands_out(open_screen: Open, stand: Stand, size: str) -> None:
-    screen = overview(open_screen, stand, size)
-    stand.put("Mult", "0.9")
-    screen.wait("display.tiles['L07'].state.word == 'ON'")
-    stand.control("load", "L07", "10")
-    screen.wait("display.tiles['L07'].state.text == '✖ TRIP'")
+def test_a_tripped_channel_stands_out(overview: Screen, detail: Screen, stand: Stand) -> None:
+    stand.put("Mult", 0.9)
+    overview.wait("display.tiles['L07'].state.word == 'ON'")
+    stand.control("load", target="L07", megohms=10.0)
+    overview.wait("display.tiles['L07'].state.text == '✖ TRIP'")
     tile = "display.tiles['L07']"
-    assert screen.get(f"{tile}.alarm.text()") == "MAJOR"
-    assert screen.get(f"{tile}.property('severity')") == 2
-    assert screen.get(color(f"{tile}.alarm")) == RED
-    screen.wait("display.boards['B1'].alarm.text() == 'CH2'")
-    assert screen.get("display.boards['B1'].severity") == 2
-    assert "1 TRIP" in screen.get("display.summary.text()")
-    assert screen.get(color("display.summary")) == RED
-    screen.picture(f"hv_trip_{size}.png")
-    detail = open_screen("hv_channel", {"P": stand.prefix, "CH": "L07"}, size)
-    detail.whole()
+    assert overview.get(f"{tile}.alarm.text()") == "MAJOR"
+    assert overview.get(f"{tile}.property('severity')") == 2
+    assert overview.get(color(f"{tile}.alarm")) == RED
+    overview.wait("display.boards['B1'].alarm.text() == 'CH2'")
+    assert overview.get("display.boards['B1'].severity") == 2
+    assert "1 TRIP" in overview.get("display.summary.text()")
+    assert overview.get(color("display.summary")) == RED
+    overview.picture("hv_trip")
     detail.wait("display.badge.text() == '✖ TRIP' and display.alarm.text() == 'MAJOR'")
     detail.wait("display.leds['Trip'].is_set and display.leds['Trip'].property('severity') == 2")
     assert not detail.get("display.leds['On'].is_set")
-    detail.picture(f"hv_channel_trip_{size}.png")
+    detail.picture("hv_channel_trip")
 
 
-@BOTH
-def test_a_pulled_cable_makes_everything_invalid(open_screen: Open, stand: Stand, size: str) -> None:
-    screen = overview(open_screen, stand, size)
-    detail = open_screen("hv_channel", {"P": stand.prefix, "CH": "L07"}, size)
-    detail.whole()
-    stand.put("Mult", "0.9")
-    screen.wait("display.tiles['L07'].state.word == 'ON'")
-    stand.control("cable", "pull")
-    screen.wait("all(tile.state.text == '? NO CONTACT' for tile in display.tiles.values())")
-    screen.wait("display.tiles['L07'].severity == 3 and display.boards['B0'].severity == 3")
-    assert screen.get(color("display.tiles['L07'].v_mon")) == MAGENTA
-    assert screen.get("display.summary.text()") == "24 no contact"
-    screen.wait("display.header.state.text() == 'Degraded'")
-    assert screen.get(color("display.header.state")) == YELLOW
-    screen.picture(f"hv_pulled_{size}.png")
+def test_a_pulled_cable_makes_everything_invalid(overview: Screen, detail: Screen, stand: Stand) -> None:
+    stand.put("Mult", 0.9)
+    overview.wait("display.tiles['L07'].state.word == 'ON'")
+    stand.control("cable", state="pulled")
+    overview.wait("all(tile.state.text == '? NO CONTACT' for tile in display.tiles.values())")
+    overview.wait("display.tiles['L07'].severity == 3 and display.boards['B0'].severity == 3")
+    assert overview.get(color("display.tiles['L07'].v_mon")) == MAGENTA
+    assert overview.get("display.summary.text()") == "24 no contact"
+    overview.wait("display.header.state.text() == 'Degraded'")
+    assert overview.get(color("display.header.state")) == YELLOW
+    overview.picture("hv_pulled")
     detail.wait("display.badge.text() == '? NO CONTACT'")
     detail.wait("all(led.lamp.text() == '?' and not led.is_set for led in display.leds.values())")
     detail.wait("all(__import__('math').isnan(curve.latest_value) for curve in display.plot._curves)")
-    detail.picture(f"hv_channel_pulled_{size}.png")
-    stand.control("cable", "plug")
-    screen.wait("display.tiles['L07'].state.word == 'ON' and display.tiles['L07'].severity == 0")
+    detail.picture("hv_channel_pulled")
+    stand.control("cable", state="plugged")
+    overview.wait("display.tiles['L07'].state.word == 'ON' and display.tiles['L07'].severity == 0")
     detail.wait("display.badge.text() == '● ON'")
 
 
-def test_local_control_and_interlock_are_told(open_screen: Open, stand: Stand) -> None:
-    screen = overview(open_screen, stand)
-    stand.control("local", "B2", "on")
-    stand.control("interlock", "B3", "on")
-    screen.wait("display.boards['B2'].control.text() == 'LOCAL' and display.boards['B2'].severity == 1")
-    screen.wait("display.boards['B3'].interlock.text() == 'Yes' and display.boards['B3'].severity == 2")
-    screen.wait("display.tiles['L13'].state.text == '■ INTERLOCK'")
-    screen.picture("hv_local_interlock.png")
+def test_local_control_and_interlock_are_told(overview: Screen, stand: Stand) -> None:
+    stand.control("local", board="B2", on=True)
+    stand.control("interlock", board="B3", on=True)
+    overview.wait("display.boards['B2'].control.text() == 'LOCAL' and display.boards['B2'].severity == 1")
+    overview.wait("display.boards['B3'].interlock.text() == 'Yes' and display.boards['B3'].severity == 2")
+    overview.wait("display.tiles['L13'].state.text == '■ INTERLOCK'")
+    overview.picture("hv_local_interlock")
 
 
-def test_setting_the_multiplier_asks_first(open_screen: Open, stand: Stand) -> None:
-    screen = overview(open_screen, stand)
-    screen.get("display.group.mult.entry.setValue(0.5)")
-    screen.get("click(find('Set'))")
-    assert "0.5000" in screen.get("question().text()") and "1000 V" in screen.get("question().text()")
-    assert screen.get("question().defaultButton().objectName()") == "cancel"
-    screen.picture("hv_question_mult.png")
-    screen.get("answer('cancel')")
-    screen.wait("question() is None")
-    screen.get("process(0.5)")
-    assert screen.get("display.group.mult.setpoint.value") == 0.0
-    screen.get("click(find('Set'))")
-    screen.get("answer('do')")
-    screen.wait("abs(display.group.mult.setpoint.value - 0.5) < 1e-6")
-    screen.wait("abs(display.tiles['L07'].v_mon.value - 1000) < 2")
+def test_setting_the_multiplier_asks_first(overview: Screen) -> None:
+    overview.get("display.group.mult.entry.setValue(0.5)")
+    overview.get("click(find('Set'))")
+    assert "0.5000" in overview.get("question().text()") and "1000 V" in overview.get("question().text()")
+    assert overview.get("question().defaultButton().objectName()") == "cancel"
+    overview.picture("hv_question_mult")
+    overview.get("answer('cancel')")
+    overview.wait("question() is None")
+    overview.get("process(0.5)")
+    assert overview.get("display.group.mult.setpoint.value") == 0.0
+    overview.get("click(find('Set'))")
+    overview.get("answer('do')")
+    overview.wait("abs(display.group.mult.setpoint.value - 0.5) < 1e-6")
+    overview.wait("abs(display.tiles['L07'].v_mon.value - 1000) < 2")
 
 
-def test_down_asks_first_and_enter_does_it(open_screen: Open, stand: Stand) -> None:
-    screen = overview(open_screen, stand)
-    stand.put("Mult", "0.3")
-    screen.wait("display.tiles['L07'].state.word == 'ON'")
-    screen.get("click(find('DOWN'))")
-    assert screen.get("question().text()") == "Ramp every channel down to 0 V and switch it off?"
-    screen.get("answer('cancel')")
-    screen.get("process(0.5)")
-    assert screen.get("display.tiles['L07'].state.word") == "ON"
-    screen.get("click(find('DOWN'))")
-    screen.get("QTest.keyClick(question(), Qt.Key.Key_Return)")
-    screen.wait("all(tile.state.word == 'OFF' for tile in display.tiles.values())")
+def test_down_asks_first_and_enter_does_it(overview: Screen, stand: Stand) -> None:
+    stand.put("Mult", 0.3)
+    overview.wait("display.tiles['L07'].state.word == 'ON'")
+    overview.get("click(find('DOWN'))")
+    assert overview.get("question().text()") == "Ramp every channel down to 0 V and switch it off?"
+    overview.get("answer('cancel')")
+    overview.get("process(0.5)")
+    assert overview.get("display.tiles['L07'].state.word") == "ON"
+    overview.get("click(find('DOWN'))")
+    overview.get("QTest.keyClick(question(), Qt.Key.Key_Return)")
+    overview.wait("all(tile.state.word == 'OFF' for tile in display.tiles.values())")
 
 
-def test_clear_needs_no_question(open_screen: Open, stand: Stand) -> None:
-    screen = overview(open_screen, stand)
-    stand.control("interlock", "B0", "on")
-    screen.wait("display.tiles['L01'].state.word == 'INTERLOCK'")
-    stand.control("interlock", "B0", "off")
-    screen.get("click(find('Clear'))")
-    assert screen.get("question() is None")
-    screen.wait("display.tiles['L01'].state.word == 'OFF'")
+def test_clear_needs_no_question(overview: Screen, stand: Stand) -> None:
+    stand.control("interlock", board="B0", on=True)
+    overview.wait("display.tiles['L01'].state.word == 'INTERLOCK'")
+    stand.control("interlock", board="B0", on=False)
+    overview.get("click(find('Clear'))")
+    assert overview.get("question() is None")
+    overview.wait("display.tiles['L01'].state.word == 'OFF'")
 
 
 def test_a_setting_is_written_and_a_refusal_is_told(open_screen: Open, stand: Stand) -> None:
@@ -178,10 +152,9 @@ def test_one_channel_on_and_off(open_screen: Open, stand: Stand) -> None:
     screen.wait("display.badge.text() == '○ OFF'")
 
 
-def test_the_plot_has_the_archived_past(open_screen: Open, stand: Stand) -> None:
-    stand.put("Mult", "0.8")
-    watcher = overview(open_screen, stand)
-    watcher.wait("display.tiles['L07'].state.word == 'ON'")
+def test_the_plot_has_the_archived_past(open_screen: Open, overview: Screen, stand: Stand) -> None:
+    stand.put("Mult", 0.8)
+    overview.wait("display.tiles['L07'].state.word == 'ON'")
     screen = open_screen("hv_channel", {"P": stand.prefix, "CH": "L07"}, env={"PYDM_ARCHIVER_URL": stand.archive})
     screen.whole()
     assert screen.get("display.waiting()") == ""
@@ -190,7 +163,7 @@ def test_the_plot_has_the_archived_past(open_screen: Open, stand: Stand) -> None
     assert screen.get(f"min(y for y in {curve}.getData()[1] if y == y) < 500"), "the ramp was before the screen"
     x = f"{curve}.getData()[0]"
     assert screen.get(f"all(b >= a for a, b in zip({x}, {x}[1:]))")
-    screen.picture("hv_channel_archive.png")
+    screen.picture("hv_channel_archive")
     screen.get("click(find('30 min'))")
     screen.wait("display.plot.getViewBox().viewRange()[0][0] < __import__('time').time() - 1700")
 
@@ -203,13 +176,11 @@ def test_an_archive_that_does_not_answer_leaves_a_live_plot(open_screen: Open, s
     screen.wait("display.plot._curves[0].points_accumulated > 2")
 
 
-def test_moving_the_plot_holds_it_until_a_span_is_chosen(open_screen: Open, stand: Stand) -> None:
-    screen = open_screen("hv_channel", {"P": stand.prefix, "CH": "L07"})
-    screen.whole()
-    screen.get("display.plot.plotItem.sigXRangeChangedManually.emit()")
-    assert screen.get("display.held.isVisible() and not display.plot.following")
-    screen.get("click(find('5 min'))")
-    assert screen.get("display.plot.following and not display.held.isVisible()")
+def test_moving_the_plot_holds_it_until_a_span_is_chosen(detail: Screen) -> None:
+    detail.get("display.plot.plotItem.sigXRangeChangedManually.emit()")
+    assert detail.get("display.held.isVisible() and not display.plot.following")
+    detail.get("click(find('5 min'))")
+    assert detail.get("display.plot.following and not display.held.isVisible()")
 
 
 def test_from_top_to_overview_to_channel_and_back(open_screen: Open, stand: Stand) -> None:
