@@ -142,10 +142,12 @@ def _summary(batches: Batches, start: int, end: int, interval: int, name: str, f
     bins = _bins(batches, start, end, interval)
     if fill:
         bins = _filled(bins, end // NS // interval, zero_count=name == "count")
-    return after_start((_bin_samples(b, value(b), interval) for b in bins), start)
+    return after_start((_bin_samples(b, value, interval) for b in bins), start)
 
 
-def _bin_samples(bins: Bins, values: np.ndarray, interval: int) -> Samples:
+def _bin_samples(bins: Bins, value: Callable[[Bins], np.ndarray], interval: int) -> Samples:
+    with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
+        values = value(bins)
     time_ns = (bins.number * interval + interval // 2) * NS + (500_000_000 if interval % 2 else 0)
     return Samples(
         dbr=Dbr.DOUBLE,

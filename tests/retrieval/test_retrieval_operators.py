@@ -121,6 +121,13 @@ def test_summaries(name: str, fill: bool, rows: list[Row], start: int, length: i
         assert near(a, b), (a, b)
 
 
+@given(st.sampled_from([*sorted(VALUES), "jitter"]), st.lists(st.floats(), min_size=1, max_size=20), cuts)
+def test_any_number_has_statistics(name: str, values: list[float], parts: list[int]):
+    rows = [((T0 + i) * NS, value, 0) for i, value in enumerate(values)]
+    got = run(f"{name}_5", rows, T0 * NS, (T0 + 30) * NS, parts)
+    assert len(got) == (7 - next((i // 5 for i, v in enumerate(values) if not math.isnan(v)), 7))
+
+
 @given(series, starts, lengths, st.integers(1, 30), cuts)
 def test_optimized(rows: list[Row], start: int, length: int, points: int, parts: list[int]):
     end = start + length
