@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from owlshift.kinds import RESTART_EXIT_CODE
+
 from .access import AccessFileError, AccessSecurity
 from .alarms import stamp
 from .autosave import Autosave
@@ -23,8 +25,6 @@ from .values import STRING_BYTES, cut
 
 log = logging.getLogger("owlshift.ioc")
 
-RESTART_EXIT_CODE = 85
-"""Exit code of an IOC that ended in order to be started again at once (`IOC:SYSRESET`)."""
 SUPERVISED = "OWLSHIFT_SUPERVISED"
 """Set in the environment by a supervisor that restarts on `RESTART_EXIT_CODE`; without it the IOC restarts itself."""
 STOP_TIMEOUT = 8.0
