@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archiver.retrieval import catalogue, pb, source, text
 from archiver.retrieval.blocks import year_of
+from archiver.retrieval.bodies import names_of_body, split_names
 from archiver.retrieval.query import (
     DataRequest,
     Refused,
@@ -46,8 +47,6 @@ CONTENT_TYPES = {
 PLANNED = ("jplot", "mat", "svg", "flx")
 SEVERAL = ("json", "raw", "qw")
 """Extensions in which more than one PV can be asked for."""
-MAX_BODY = 8 << 20
-MAX_NAMES = 20_000
 
 try:
     VERSION = f"owlshift {version('owlshift')}"
@@ -74,7 +73,7 @@ class Retrieval:
         """`getDataForPVs.<ext>`: several, as `pv=` each or as a list in the body."""
         pairs = _pairs(request)
         if request.method == "POST":
-            names = await _names_of_body(request)
+            names = await names_of_body(request)
         else:
             names = [v for k, v in pairs if k == "pv"]
         return await self._samples(request, pairs, names, SEVERAL)
@@ -111,7 +110,7 @@ class Retrieval:
         """`getDataAtTime`: the newest sample of many PVs at or before one time."""
         values = first_values(_pairs(request))
         at_ns = parse_time(values["at"], "at") if values.get("at") else time.time_ns()
-        names = await _names_of_body(request) if request.method == "POST" else _split(values.get("pv", ""))
+        names = await names_of_body(request) if request.method == "POST" else split_names(values.get("pv", ""))
         if not names:
             raise Refused(400, "PV name is null.")
         return _json_text(await self.workers.run(self._at_time, list(dict.fromkeys(names)), at_ns))
@@ -241,45 +240,6 @@ def _raw(answers: Iterable[source.Answer]) -> Iterator[bytes]:
 
 def _pairs(request: Request) -> list[tuple[str, str]]:
     return parameters(request.scope["query_string"])
-
-
-async def _names_of_body(request: Request) -> list[str]:
-    """The PVs of a POST: a JSON list, a form with `pv=A,B`, or one a line or between commas."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise Refused(413, f"The body is longer than {MAX_BODY} bytes.")
-    try:
-        content = body.decode()
-    except UnicodeDecodeError:
-        raise Refused(400, "The body is not UTF-8 text.") from None
-    stripped = content.strip()
-    if stripped.startswith("["):
-        try:
-            names = json.loads(stripped)
-        except (ValueError, RecursionError):
-            names = None
-        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-            raise Refused(400, 'The body is no JSON list of names, such as ["A", "B"].')
-    elif stripped.startswith("pv=") or request.headers.get("content-type", "").startswith("application/x-www-form"):
-        if len(body) > MAX_BODY // 4:
-            raise Refused(413, "The form is too long; send a JSON list.")
-        names = _split(first_values(parameters_of_form(bytes(body).strip())).get("pv", ""))
-    else:
-        names = _split(content)
-    if len(names) > MAX_NAMES:
-        raise Refused(413, f"There are {len(names)} names; at most {MAX_NAMES} are accepted.")
-    return names
-
-
-def parameters_of_form(body: bytes) -> list[tuple[str, str]]:
-    """The pairs of a form, which may be longer than a query string."""
-    return [pair for part in body.split(b"&") for pair in parameters(part, limit=MAX_BODY)]
-
-
-def _split(names: str) -> list[str]:
-    return [n.strip() for line in names.splitlines() for n in line.split(",") if n.strip()]
 
 
 def _reply(status: int, content_type: str, body: str) -> Response:
