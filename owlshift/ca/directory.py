@@ -36,6 +36,7 @@ _LAST_PENALTY = 300.0
 _FORGIVEN_AFTER = 60.0
 _NOISE_PER_CHANNEL = 10
 """Property events that change nothing, until the server is taken for one that ignores event masks."""
+_LOG_INTERVAL = 60.0
 _ERROR_HEADER = struct.Struct(">HHHHII")
 _HARMLESS = ("closed by server", "connection lost", "no channels left", "client closed")
 
@@ -82,6 +83,7 @@ class Directory:
         self._name_servers: dict[Address, Circuit] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._next_sink_log = 0.0
         self._handlers: dict[int, Callable[[Circuit, Group], None]] = {
             Command.VERSION: self._version,
             Command.ACCESS_RIGHTS: self._access_rights,
@@ -328,9 +330,16 @@ class Directory:
             call = getattr(self.sink, method, None)
             if call is not None:
                 call(*arguments)
-        except Exception:
-            self.stats.sink_errors += 1
-            log.exception("the sink failed in %s", method)
+        except Exception as error:
+            self._sink_failed(method, error)
+
+    def _sink_failed(self, method: str, error: Exception) -> None:
+        """Count what the sink raised, and log it once a minute."""
+        self.stats.sink_errors += 1
+        now = self.loop.time()
+        if now >= self._next_sink_log:
+            self._next_sink_log = now + _LOG_INTERVAL
+            log.error("the sink failed in %s (failure %d)", method, self.stats.sink_errors, exc_info=error)
 
     def receive(self, circuit: Circuit, groups: list[Group]) -> None:
         """Handle messages; MalformedError drops the circuit."""
@@ -370,9 +379,8 @@ class Directory:
         if self.sink is not None:
             try:
                 self.sink.batch(batch)
-            except Exception:
-                self.stats.sink_errors += 1
-                log.exception("the sink failed in batch")
+            except Exception as error:
+                self._sink_failed("batch", error)
 
     def _nothing(self, circuit: Circuit, group: Group) -> None:
         pass
