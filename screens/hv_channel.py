@@ -6,6 +6,7 @@ import os
 
 from pydm import Display
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QButtonGroup, QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from screens.navigation import load_display
@@ -19,6 +20,8 @@ from screens.registry import FOLDER
 V_COLOR, I_COLOR = "#ffb454", "#59c2ff"
 SPANS = (("5 min", 300.0), ("30 min", 1800.0), ("4 h", 14400.0), ("24 h", 86400.0))
 BIT_COLUMNS = 3
+ROOMY = (1700, 950)
+"""Width and height in pixels from which there is room for larger text."""
 
 
 class HvChannel(Display):
@@ -62,6 +65,10 @@ class HvChannel(Display):
         column.setSpacing(6)
         column.addWidget(self.header)
         column.addLayout(body, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102  (Qt's hook)
+        super().resizeEvent(event)
+        restyle(self, roomy=event.size().width() >= ROOMY[0] and event.size().height() >= ROOMY[1])
 
     def channels(self) -> list:
         """PyDM's tools find the PV by this."""

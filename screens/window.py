@@ -91,6 +91,7 @@ class ScreenWindow(QMainWindow):
 
     def close_screens(self) -> None:
         """Disconnect and delete all screens, before the application ends."""
+        self.hide()  # nothing is painted any more
         for screen in self._screens.values():
             self._stack.removeWidget(screen)
             discard(screen)

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFrame, QGridLayout, QHBox
 
 from screens.parts.hv_state import board_alarm
 from screens.parts.pv import Pv
-from screens.parts.widgets import CommandButton, Reading, Text, ask, caption, restyle, stacked
+from screens.parts.widgets import CommandButton, Message, Reading, Text, ask, caption, restyle, stacked
 
 NOMINAL = 2000.0
 """The voltage in V that a multiplier of 1 stands for when an operator speaks of "the" voltage of the chamber."""
@@ -139,7 +139,7 @@ class GroupControls(QFrame):
         row.addWidget(self.scale)
 
 
-class BoardAlarm(Text):
+class BoardAlarm(Message):
     """A board's alarm word by the names of its bits."""
 
     def text_of(self, pv: Pv) -> str:

@@ -80,12 +80,14 @@ def state_of(name: str | None, severity: int, connected: bool) -> State:
     return State("fault" if severity == 2 else "warning", symbol, word)
 
 
-_BOARD_ALARMS = ("CH0", "CH1", "CH2", "CH3", "PWFAIL", "OVP", "HVCK")
+_BOARD_ALARMS = {4: "PWFAIL", 5: "OVP", 6: "HVCK"}
 
 
 def board_alarm(word: int) -> str:
-    """The bits of a board's alarm word by name, ``none`` when there is none."""
-    return " ".join(name for bit, name in enumerate(_BOARD_ALARMS) if word >> bit & 1) or "none"
+    """The bits of a board's alarm word by name, for example ``CH 0,2 PWFAIL``; ``none`` when there is none."""
+    channels = ",".join(str(bit) for bit in range(4) if word >> bit & 1)
+    names = [f"CH {channels}"] if channels else []
+    return " ".join(names + [name for bit, name in _BOARD_ALARMS.items() if word >> bit & 1]) or "none"
 
 
 def summary(states: list[State]) -> str:

@@ -86,10 +86,10 @@ class Text(QLabel):
 class Message(Text):
     """A line that takes what room there is and elides."""
 
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
-        super().__init__(name, parent, role="message")
+    def __init__(self, name: str, parent: QWidget | None = None, role: str = "message") -> None:
+        super().__init__(name, parent, role=role)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.setMinimumWidth(60)
+        self.setMinimumWidth(50)
 
     def _show(self) -> None:
         super()._show()

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from support import ROOT, Process, free_port, owl, start, unique_prefix, wait_until
@@ -125,6 +126,19 @@ def write_site(folder: Path, name: str, *, archive_port: int | None = None, acf:
     return site
 
 
+RUNNING = 1
+"""Value of IOC:State."""
+
+
+async def _with_client(work: Callable[[Client], Awaitable[None]]) -> None:
+    client = Client()
+    await client.start()
+    try:
+        await work(client)
+    finally:
+        await client.close()
+
+
 class Stand:
     """A running site."""
 
@@ -149,15 +163,20 @@ class Stand:
     def put(self, attribute: str, value: float) -> None:
         """Put, and wait until it is done."""
 
-        async def put() -> None:
-            client = Client()
-            await client.start()
-            try:
-                await client.put(f"{self.prefix}{attribute}", value, timeout=SLOW)
-            finally:
-                await client.close()
+        async def put(client: Client) -> None:
+            await client.put(f"{self.prefix}{attribute}", value, timeout=SLOW)
 
-        asyncio.run(put())
+        asyncio.run(_with_client(put))
+
+    def wait_running(self) -> None:
+        """Until the IOC has contact with all boards: before, it refuses puts."""
+
+        async def running(client: Client) -> None:
+            async with asyncio.timeout(SLOW):
+                while (await client.get(f"{self.prefix}IOC:State", timeout=SLOW)).value != RUNNING:
+                    await asyncio.sleep(0.1)
+
+        asyncio.run(_with_client(running))
 
     def quiet(self) -> None:
         """Every channel off, no alarm and no fault; the model's time runs 20 times as fast as the clock."""
@@ -167,5 +186,6 @@ class Stand:
         self.control("local", board="all", on=False)
         self.control("interlock", board="all", on=False)
         self.control("speed", factor=20.0)
+        self.wait_running()
         self.put("Down", 1)
         self.put("Clear", 1)

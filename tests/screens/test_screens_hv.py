@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from screen_stand import Screen, Stand
+from screen_stand import OUT, Screen, Stand
 
 RED, YELLOW, MAGENTA, GREEN = "#ff5c57", "#ffd83d", "#ff6ef5", "#8fd694"
 Open = Callable[..., Screen]
@@ -53,7 +53,7 @@ def test_a_tripped_channel_stands_out(overview: Screen, detail: Screen, stand: S
     assert overview.get(f"{tile}.alarm.text()") == "MAJOR"
     assert overview.get(f"{tile}.property('severity')") == 2
     assert overview.get(color(f"{tile}.alarm")) == RED
-    overview.wait("display.boards['B1'].alarm.text() == 'CH2'")
+    overview.wait("display.boards['B1'].alarm.whole == 'CH 2'")
     assert overview.get("display.boards['B1'].severity") == 2
     assert "1 TRIP" in overview.get("display.summary.text()")
     assert overview.get(color("display.summary")) == RED
@@ -90,6 +90,7 @@ def test_local_control_and_interlock_are_told(overview: Screen, stand: Stand) ->
     overview.wait("display.boards['B2'].control.text() == 'LOCAL' and display.boards['B2'].severity == 1")
     overview.wait("display.boards['B3'].interlock.text() == 'Yes' and display.boards['B3'].severity == 2")
     overview.wait("display.tiles['L13'].state.text == '■ INTERLOCK'")
+    assert overview.get("display.boards['B3'].alarm.whole") == "CH 0,1,2,3"
     overview.picture("hv_local_interlock")
 
 
@@ -99,6 +100,7 @@ def test_setting_the_multiplier_asks_first(overview: Screen) -> None:
     assert "0.5000" in overview.get("question().text()") and "1000 V" in overview.get("question().text()")
     assert overview.get("question().defaultButton().objectName()") == "cancel"
     overview.picture("hv_question_mult")
+    overview.get(f"question().grab().save({str(OUT / 'question.png')!r})")
     overview.get("answer('cancel')")
     overview.wait("question() is None")
     overview.get("process(0.5)")
