@@ -15,10 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from benchmarks.archive_bench import EngineRun, Stored, check_counters, finish
-from benchmarks.c_ioc import CIoc, counter_database, counter_names, free_port
+from archive_bench import EngineRun, Stored, check_counters, finish
+from c_ioc import CIoc, counter_database, counter_names, free_port
+from ca_ingest import PREFIX, child
+
+PEERS = ("pyepics", "aioca", "caproto")
+REACH = 15
 
 
 def one_ioc(records: int, seconds: float) -> tuple[float, Stored]:
@@ -42,6 +46,33 @@ def one_ioc(records: int, seconds: float) -> tuple[float, Stored]:
     print(f"{cpu_all / span:.1%} of a core, {memory / 2**20:.0f} MiB")
     report(stored, totals)
     return cost, stored
+
+
+def compare(cost: float, records: int, seconds: float) -> None:
+    """Print what the peers need only to decode the same events, and the ratio."""
+    costs: dict[str, float] = {}
+    for peer in PEERS:
+        with CIoc(counter_database(PREFIX, records)) as ioc:
+            try:
+                arguments = ["--run", peer, "--records", str(records), "--seconds", str(seconds)]
+                found = child(arguments, ioc.environment, 120 + 4 * seconds)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                print(f"{peer}: failed: {str(error).strip().splitlines()[-1]}")
+                continue
+        if not found["events"]:
+            print(f"{peer}: no events at all")
+            continue
+        costs[peer] = found["cpu"] / found["events"]
+        print(
+            f"{peer}: {found['events'] / found['elapsed']:,.0f} events/s, {costs[peer] * 1e6:.2f} us CPU an event",
+            end=", ",
+        )
+        print(f"{found['lost']:.0f} lost (decoding only, nothing stored)")
+    if costs:
+        best = min(costs, key=costs.__getitem__)
+        print(
+            f"the archive spends 1/{costs[best] / cost:.0f} of the CPU of the best peer ({best}); to reach: 1/{REACH}"
+        )
 
 
 def report(stored: Stored, totals: dict[str, int]) -> None:
@@ -134,7 +165,9 @@ def main() -> None:
             best = rate
         print(f"largest replayed rate without a loss: {best:,.0f} events/s")
         return
-    one_ioc(options.records, options.seconds)
+    cost, _ = one_ioc(options.records, options.seconds)
+    if not options.no_peers:
+        compare(cost, options.records, min(options.seconds, 10.0))
 
 
 if __name__ == "__main__":

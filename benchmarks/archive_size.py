@@ -9,15 +9,12 @@ Each signal is written through the log into segments as the engine does, then me
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from archiver.store import Columns, Dbr, StoreReader, StoreWriter
 
