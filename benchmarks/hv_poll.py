@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,8 @@ class Counter:
     async def reading(self, board: str, reading: Reading) -> None:
         self.values += sum(map(len, reading.values()))
 
-    async def lost(self, board: str, error: DeviceError) -> None:
-        self.problem = f"{board}: {error}"
+    async def lost(self, boards: Sequence[str], error: DeviceError) -> None:
+        self.problem = f"{', '.join(boards)}: {error}"
         self.done.set()
 
     async def cycle(self, seconds: float) -> None:

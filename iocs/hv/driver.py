@@ -90,8 +90,8 @@ class Listener(Protocol):
         """Values of a board, read in one go; not always all of them."""
         ...
 
-    async def lost(self, board: str, error: DeviceError) -> None:
-        """Nothing is known of a board any more (Timeout, Disconnected), or of its values (BadReply, Rejected)."""
+    async def lost(self, boards: Sequence[str], error: DeviceError) -> None:
+        """Nothing is known of boards any more (Timeout, Disconnected), or of their values (BadReply, Rejected)."""
         ...
 
     async def cycle(self, seconds: float) -> None:
@@ -179,12 +179,11 @@ class Driver:
         for board in self._present:
             self._absent.append(board)
         self._present = []
-        for name in self.boards:
-            await self._lost(name, error)
+        await self._lost(list(self.boards), error)
 
-    async def _lost(self, name: str, error: DeviceError) -> None:
-        self._why[name] = error
-        await self._listener.lost(name, error)
+    async def _lost(self, names: Sequence[str], error: DeviceError) -> None:
+        self._why.update(dict.fromkeys(names, error))
+        await self._listener.lost(names, error)
 
     def _marker(self, suspect: int) -> tuple[tuple[Request, tuple[str, ...] | None], ...]:
         """Questions to a board that answered lately, other than `suspect` if there is one."""
@@ -251,7 +250,7 @@ class Driver:
             self._bad_polls[board.name] = 0
             self._present.remove(board)
             self._absent.append(board)
-        await self._lost(board.name, error)
+        await self._lost([board.name], error)
 
     async def _read(self, line: Line, board: BoardSpec, settings: bool) -> Reading:
         identity = self._identities[board.name]
@@ -275,7 +274,7 @@ class Driver:
                 await self._contact(line, board)
             except (Timeout, BadReply, Rejected) as error:
                 self._absent.append(board)
-                await self._lost(board.name, error)
+                await self._lost([board.name], error)
                 if isinstance(error, Rejected):
                     continue
                 self._silent_probes += 1

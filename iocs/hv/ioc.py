@@ -10,7 +10,7 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -110,7 +110,8 @@ class HvIoc(Ioc):
             await self.post_many(first_setpoints(device, reading))
         if board in self._told:
             del self._told[board]
-            self._announce(board, f"{board} answers again", logging.INFO)
+            text = f"{board} answers again" if self._told or len(self.boards) == 1 else "all boards answer again"
+            self._announce(text, text, logging.INFO)
         await self._count_boards()
 
     async def reading(self, board: str, reading: Reading) -> None:
@@ -126,29 +127,32 @@ class HvIoc(Ioc):
                 await self.invalidate(unused, AlarmStatus.DISABLE)
         await self.post_many(board_posts(device, reading))
 
-    async def lost(self, board: str, error: DeviceError) -> None:
-        """Nobody can vouch for the values of a board."""
-        device = self.boards[board]
+    async def lost(self, boards: Sequence[str], error: DeviceError) -> None:
+        """Nobody can vouch for the values of these boards."""
         garbled = isinstance(error, BadReply)
-        self._known.discard(board)
         status = AlarmStatus.READ if garbled else AlarmStatus.COMM
-        await self.invalidate([*device.live, *(pv for channel in device.outputs for pv in channel.live)], status)
-        if not garbled:
-            await self.post(device.Connected, False)
-        await self._publish_group()
         # the same trouble again and again is told once; the numbers in its text may differ
         kind = str(error) if isinstance(error, Rejected) else "read" if garbled else "gone"
-        if self._told.get(board) != kind:
-            self._told[board] = kind
-            self._announce(board, f"{board}: {error}", logging.WARNING)
+        news = [name for name in boards if self._told.get(name) != kind]
+        for name in boards:
+            device = self.boards[name]
+            self._known.discard(name)
+            await self.invalidate([*device.live, *(pv for channel in device.outputs for pv in channel.live)], status)
+            if not garbled:
+                await self.post(device.Connected, False)
+            self._told[name] = kind
+        await self._publish_group()
+        if news:
+            who = "all boards" if len(news) == len(self.boards) > 1 else " ".join(news)
+            self._announce(who, f"{who}: {error}", logging.WARNING)
         await self._count_boards()
 
-    def _announce(self, board: str, text: str, level: int) -> None:
+    def _announce(self, who: str, text: str, level: int) -> None:
         """Tell the operator; the log gets what comes of a flapping line twice a minute."""
         now = time.monotonic()
-        times = [when for when in self._announced.get(board, []) if now - when < 60.0]
+        times = [when for when in self._announced.get(who, []) if now - when < 60.0]
         if len(times) < 2:
-            self._announced[board] = [*times, now]
+            self._announced[who] = [*times, now]
             self.tell(text, level)
         else:
             self.tell(text, logging.DEBUG)

@@ -69,8 +69,8 @@ class Recorder:
     async def reading(self, board: str, reading: Reading) -> None:
         self.readings.append((time.monotonic(), board, reading))
 
-    async def lost(self, board: str, error: DeviceError) -> None:
-        self.losses.append((time.monotonic(), board, error))
+    async def lost(self, boards: Sequence[str], error: DeviceError) -> None:
+        self.losses += [(time.monotonic(), board, error) for board in boards]
 
     async def cycle(self, seconds: float) -> None:
         self.cycles.append(seconds)
