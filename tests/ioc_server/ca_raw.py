@@ -198,7 +198,7 @@ def blocking(
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if receive_buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    sock.settimeout(20)
+    sock.settimeout(10)
     try:
         sock.connect(("127.0.0.1", port))
         sock.sendall(request(VERSION, 0, 13) + create(name))

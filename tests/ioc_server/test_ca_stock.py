@@ -113,7 +113,7 @@ async def test_a_circuit_that_changes_its_priority(ioc: tuple[str, int]):
 async def test_a_stalled_client_and_the_others(ioc: tuple[str, int]):
     # trap B2: 50 monitors of one stalled client fill stock caproto's queue for it, and then everybody waits
     kind, port = ioc
-    with blocking(port, "T:Fast", 20, 1, 4096, 50):
+    with blocking(port, "T:Wave", 6, 1000, 4096, 50):
         async with connected(port) as client:
             client.send(event_add(await client.open("T:Fast"), 1))
             await client.expect(EVENT_ADD)

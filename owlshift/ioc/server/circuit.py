@@ -1,7 +1,7 @@
 """One client's circuit: its requests, its channels and its monitors.
 
-The answers follow EPICS base (rsrv): an id that does not exist, a command that no client sends and a protocol older
-than 4.4 end the circuit; what is wrong with one request only is answered with a status.
+The answers follow EPICS base (rsrv): a channel or a DBR type that does not exist, a command that no client sends and a
+protocol older than 4.4 end the circuit; what is wrong with one request only is answered with a status.
 """
 
 from __future__ import annotations
@@ -231,11 +231,9 @@ class Circuit(Stream):
 
     def _read_notify(self, message: Message) -> None:
         channel = self._channel(message)
+        _check_type(message)
         if not channel.readable:
             self._answer_failed(message, channel, Eca.NORDACCESS)
-            return
-        if message.data_type > dbr.LAST_TYPE or message.data_type in (dbr.PUT_ACKT, dbr.PUT_ACKS):
-            self._answer_failed(message, channel, Eca.BADTYPE)
             return
         put = channel.feed.puts.busy_for(self)
         has_getter = type(channel.pv).read is not ChannelData.read
@@ -300,6 +298,7 @@ class Circuit(Stream):
 
     def _put(self, message: Message, notify: bool) -> None:
         channel = self._channel(message)
+        _check_type(message)
         self.server.puts += 1
         try:
             if not channel.rights & 2:
@@ -331,11 +330,11 @@ class Circuit(Stream):
         if len(message.payload) < _EVENT_MASK.size:
             raise ProtocolError("EVENT_ADD without a mask")
         (mask,) = _EVENT_MASK.unpack_from(message.payload)
+        if mask == 0:
+            raise ProtocolError("EVENT_ADD with an empty mask", message)
+        _check_type(message)
         shape = channel.shape(message.data_type, message.data_count)
         monitor = Monitor(self, channel, channel.feed, message.available, mask, shape)
-        if message.data_type > dbr.LAST_TYPE or message.data_type in (dbr.PUT_ACKT, dbr.PUT_ACKS):
-            self.send(monitor.failed(Eca.BADTYPE))
-            return
         if self.monitors >= self.server.max_channels:
             self.send(monitor.failed(Eca.ALLOCMEM))
             return
@@ -377,6 +376,11 @@ class Circuit(Stream):
             del monitor.channel.monitors[monitor.id]
         self.monitors -= 1
         self.server.monitors -= 1
+
+
+def _check_type(message: Message) -> None:
+    if message.data_type > dbr.LAST_TYPE:
+        raise ProtocolError(f"DBR type {message.data_type} does not exist", message)
 
 
 def _payload_limits(max_message: int) -> dict[int, int]:

@@ -149,8 +149,7 @@ def _metadata(channel: ChannelData, kind: int, native: int, server_time: bool) -
 def encode(channel: ChannelData, shape: Shape, limit: int = MAX_MESSAGE) -> Encoded:
     """The payload for `shape` from the PV's present state.
 
-    A count beyond what there is is filled with zeros, as EPICS base does; count 0 gives what there is. An empty array
-    carries the bytes of one element, so that the message is not mistaken for an end of subscription. Raises
+    A count beyond what there is is filled with zeros, as EPICS base does; count 0 gives what there is. Raises
     BadTypeError, TooLargeError (over `limit` bytes), ValueError when the value cannot be given as this type.
     """
     dbr, count = shape.dbr, shape.data_count
@@ -165,9 +164,7 @@ def encode(channel: ChannelData, shape: Shape, limit: int = MAX_MESSAGE) -> Enco
         data = shape.piece.apply(data, size)
     if count == 0:
         count = len(data) // size
-        if count == 0:
-            data = bytes(size)
-        elif len(data) > limit:
+        if len(data) > limit:
             raise TooLargeError(f"{len(data)} bytes; the limit is {limit}")
     else:
         wanted = count * size
@@ -195,9 +192,7 @@ def _special(channel: ChannelData, dbr: int) -> Encoded:
 
 def empty(shape: Shape) -> Encoded:
     """A payload of zeros, which goes with a status that says why there is no value; clients do not look at it."""
-    if shape.dbr > LAST_TYPE:
-        return Encoded(b"", 0)
-    kind, native = divmod(shape.dbr, 7) if shape.dbr < PUT_ACKT else (PLAIN, STRING)
+    kind, native = divmod(shape.dbr, 7) if shape.dbr < PUT_ACKT else (PLAIN, SHORT)
     count = max(1, shape.data_count)
     size = values.ITEM_SIZE[native]
     if count * size > MAX_EMPTY:

@@ -103,6 +103,8 @@ class Feed:
             return dbr.encode(self.pv, shape, self.server.max_message)
         except dbr.TooLargeError:
             raise
+        except dbr.BadTypeError:
+            return None
         except ValueError as error:
             self.server.limited(
                 logging.WARNING, "encode", "%s as DBR type %d: %s", self.server.name_of(self.pv), shape.dbr, error

@@ -67,7 +67,7 @@ def decode(message: Message, pv: ChannelData) -> tuple[Any, ChannelType, Any]:
             _DBR_TYPES[data_type].from_buffer(bytearray(payload[:2])),
         )
     if data_type > 6:
-        raise PutError(Eca.BADTYPE, f"DBR type {data_type} cannot be written")
+        raise PutError(Eca.PUTFAIL, f"DBR type {data_type} cannot be written")
     room: int = pv.max_length or 1
     if data_type == CHAR:
         room = max(room, getattr(pv, "long_string_max_length", 0))

@@ -31,6 +31,8 @@ BATCH = 32 * 1024
 ANSWER_LIMIT = 1024 * 1024
 """Bytes waiting for the socket above which no more requests are read."""
 REQUESTS_PER_TURN = 300
+NOTHING = bytes(8)
+"""Payload of an event that has none (an empty array of a plain type): without, it would end the subscription."""
 
 
 class Stream(asyncio.Protocol):
@@ -185,6 +187,8 @@ class Stream(asyncio.Protocol):
             self.send(monitor.failed(Eca.GETFAIL))
             return
         self.server.updates += 1
+        if not encoded.payload:
+            encoded = encoded._replace(payload=NOTHING)
         head, payload = monitor.head(encoded), encoded.payload
         out = self._out
         out.append(head)
