@@ -93,7 +93,7 @@ async def driving(
         address if callable(address) else lambda: address,
         specs,
         recorder,
-        Options(**{"period": 0.05, "settings_period": 0.05, **options}),
+        Options(**{"period": 0.05, "settings_period": 0.05, "timeout": 2.0, **options}),
     )
     task = asyncio.create_task(driver.run())
     try:
@@ -144,6 +144,7 @@ channels = [
 [ioc.config.line]
 period = {period}
 settings_period = {2 * period}
+timeout = 0.8
 [ioc.config.init]
 iset = 50.0
 trip = {trip}

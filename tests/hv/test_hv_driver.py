@@ -37,7 +37,7 @@ def simulator() -> Iterator[Simulator]:
 async def line(simulator: Simulator) -> AsyncIterator[tuple[Simulator, Driver, Recorder]]:
     """A driver that has met all three boards, with known settings."""
     simulator.heal()
-    async with driving(simulator.address) as (driver, recorder):
+    async with driving(simulator.address, timeout=1.0) as (driver, recorder):
         await until(lambda: len(recorder.boards()) == 3, "all boards")
         settings = [
             Setting(f"B{b}", name, c, of(b, c)) for b in range(3) for c in range(4) for name, of in TRUTH.items()
@@ -199,7 +199,7 @@ async def test_a_silent_board_costs_the_others_little(line):
 async def test_a_board_that_was_never_there(simulator):
     simulator.heal()
     specs = [BoardSpec("X", 17), BoardSpec("B0", 0), BoardSpec("Y", 18), BoardSpec("B2", 2)]
-    async with driving(simulator.address, specs) as (driver, recorder):
+    async with driving(simulator.address, specs, timeout=1.0) as (driver, recorder):
         await until(lambda: recorder.boards() == {"B0", "B2"}, "the boards that are there")
         await until(lambda: {board for _, board, _ in recorder.losses} == {"X", "Y"}, "the others told")
         count = len(recorder.cycles)
@@ -211,7 +211,7 @@ async def test_a_board_that_was_never_there(simulator):
 async def test_the_wrong_box_is_refused(simulator):
     simulator.heal()
     specs = [BoardSpec("B0", 0, model="N1471"), BoardSpec("B1", 1, channels=2), BoardSpec("B2", 2)]
-    async with driving(simulator.address, specs) as (_, recorder):
+    async with driving(simulator.address, specs, timeout=1.0) as (_, recorder):
         await until(lambda: len({b for _, b, _ in recorder.losses}) == 2 and recorder.contacts, "two refused")
         assert recorder.boards() == {"B2"}
         told = {board: str(error) for _, board, error in recorder.losses if isinstance(error, Rejected)}
