@@ -113,7 +113,12 @@ class Client:
 
     def unsubscribe(self, ids: Iterable[int]) -> None:
         """Forget channels by id: no event of them is delivered after this call. Unknown ids are ignored."""
-        self._running().remove(ids)
+        directory = self._running()
+        for number in (wanted := [int(one) for one in ids]):
+            channel = directory.channels.get(number)
+            if channel is not None and self._by_name.get(channel.name) is channel:
+                del self._by_name[channel.name]
+        directory.remove(wanted)
 
     def pause(self) -> None:
         """Ask the servers to hold events back: of each channel they keep the newest. Idempotent."""

@@ -101,8 +101,8 @@ class Search:
         channel.search_ticket = self._ticket
         self._levels[level].waiting.append((due, self._ticket, channel))
 
-    def boost(self) -> None:
-        """Search for everything that is missing now: a server has come up."""
+    def boost(self) -> int:
+        """Search for everything that is missing now, and return how many names that are."""
         now = self._loop.time()
         missing = [
             channel
@@ -115,6 +115,7 @@ class Search:
         for channel in missing:
             self._enter(channel, BOOST_LEVEL, now)
         self._schedule()
+        return len(missing)
 
     def _schedule(self) -> None:
         if self._socket is None:

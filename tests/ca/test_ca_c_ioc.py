@@ -26,6 +26,7 @@ from owlshift.ca import (
     Client,
     Dbr,
 )
+from owlshift.ca import circuit as circuit_module
 
 TIMEOUT = 30.0
 PREFIX = unique_prefix()
@@ -336,7 +337,8 @@ async def test_a_killed_ioc_and_its_return(sink):
         ioc.close()
 
 
-async def test_a_stopped_ioc_is_noticed_and_heard_again(sink):
+async def test_a_stopped_ioc_is_noticed_and_heard_again(sink, monkeypatch):
+    monkeypatch.setattr(circuit_module, "ECHO_TIMEOUT", 1.0)
     prefix = unique_prefix()
     with CIoc(counter_database(prefix, 5)) as ioc:
         addresses = CaAddresses.from_environment({**ioc.environment, "EPICS_CA_CONN_TMO": "0.5"})
