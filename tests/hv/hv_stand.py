@@ -117,7 +117,7 @@ async def until(condition: Callable[[], object], what: str = "", timeout: float 
 MAP: list[str] = ["L01", "L02", "F", "L04", "L05", "L06", "L07", "L08"]
 
 
-def site_text(name: str, *, period: float = 0.2, trip: float = 0.5) -> str:
+def site_text(name: str, *, period: float = 0.1, trip: float = 0.5) -> str:
     """A site with two boards: L01 L02 F L04 and L05..L08. F has no VDef."""
     volts = dict(zip(MAP, (1880, 1880, 0, 2000, 2000, 2000, 2000, 1265), strict=True))
     channels = "\n".join(
