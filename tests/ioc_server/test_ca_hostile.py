@@ -326,6 +326,28 @@ def test_a_background_job_of_a_script_stops_too(number: signal.Signals):
         shell.kill()
 
 
+STUBBORN = """
+import asyncio
+from owlshift.ioc.server import stop_on_signals
+async def main():
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    print("ready", flush=True)
+    await stop.wait()
+    print("stopping", flush=True)
+    await asyncio.sleep(1000)
+asyncio.run(main())
+"""
+
+
+def test_a_second_signal_ends_what_does_not_stop():
+    process = start([sys.executable, "-c", STUBBORN])
+    process.signal(signal.SIGTERM)
+    process.wait_for_line("stopping")
+    process.signal(signal.SIGTERM)
+    assert process.wait(20) == -signal.SIGTERM
+
+
 def test_a_lonely_echo_is_answered():
     with ioc("ours") as (process, port), socket.create_connection(("127.0.0.1", port), 20) as sock:
         sock.sendall(request(ECHO))

@@ -47,7 +47,7 @@ from ca_raw import (
 from ca_test_ioc import Locked, Slow, make_pvs
 from caproto import AlarmSeverity, AlarmStatus, ChannelByte, ChannelData, ChannelDouble, ChannelEnum, ChannelType
 
-from owlshift.ioc.server import publish
+from owlshift.ioc.server import dbr, publish
 from owlshift.ioc.server.limited import LimitedLog
 
 ECA_NORMAL, ECA_GETFAIL, ECA_PUTFAIL, ECA_BADCOUNT = 1, 152, 160, 176
@@ -439,14 +439,15 @@ async def test_a_pv_that_holds_nonsense_ends_no_circuit(value: object):
         client = await RawClient.connect(server.port)
         for number, name in enumerate(pvs):
             client.send(event_add(await client.open(name), number, 34))
+        client.send(event_add(await client.open('D.{"dbnd":{"abs":1}}'), 77))
         await client.until_echo()
         for name in ("D", "E", "B"):
             pvs[name]._data["value"] = value
             publish(pvs[name], DBE_VALUE)
         publish(pvs["Good"], DBE_VALUE)
         events = await client.until_echo()
-        assert [e.available for e in events] == [0, 1, 2, 3]
-        assert events[3].cid == ECA_NORMAL and server.clients == 1
+        assert [e.available for e in events if e.available != 77] == [0, 1, 2, 3]
+        assert events[-1].cid == ECA_NORMAL and server.clients == 1
         await client.close()
 
 
@@ -571,3 +572,22 @@ def test_a_flood_of_log_lines_is_limited(caplog: pytest.LogCaptureFixture):
     time.sleep(0.06)
     limited(logging.WARNING, "kind 0", "later")
     assert "more like this" in caplog.records[-1].getMessage()
+
+
+async def test_large_payloads_are_encoded_once_per_update_and_not_kept():
+    size = 20_000
+    pv = ChannelDouble(value=np.zeros(size), max_length=size)
+    async with serving({"Big": pv}) as server:
+        clients = [await RawClient.connect(server.port) for _ in range(3)]
+        for client in clients:
+            client.send(event_add(await client.open("Big"), 1, 6, 0))
+            await client.expect(EVENT_ADD)
+        feed, made = server.feed(pv), []
+        encode = dbr.encode
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dbr, "encode", lambda *a: made.append(1) or encode(*a))
+            await pv.write(np.ones(size))
+        assert len(made) == 1 and not feed._encoded
+        for client in clients:
+            assert (await client.expect(EVENT_ADD)).payload.startswith(struct.pack(">d", 1.0))
+            await client.close()

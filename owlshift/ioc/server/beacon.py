@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from . import wire
-from .search import broadcast_address
+from .search import all_broadcast_addresses, broadcast_address
 from .wire import Command
 
 FIRST_PERIOD = 0.02
@@ -29,14 +29,17 @@ def beacon_port(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def beacon_addresses(interface: str, environment: Mapping[str, str] = os.environ) -> list[tuple[str, int]]:
-    """Where beacons go: the interface's broadcast address, and what EPICS_CAS_BEACON_ADDR_LIST names.
+    """Where beacons go: the interface's broadcast address, or all, and what EPICS_CAS_BEACON_ADDR_LIST names.
 
     EPICS_CAS_AUTO_BEACON_ADDR_LIST=NO leaves the first one out. Entries that make no sense are left out.
     """
     port = beacon_port(environment)
     found: list[tuple[str, int]] = []
     if environment.get("EPICS_CAS_AUTO_BEACON_ADDR_LIST", "").upper() != "NO":
-        found.append((broadcast_address(interface) or "255.255.255.255", port))
+        if ipaddress.IPv4Address(interface).is_unspecified:
+            found += [(address, port) for address in all_broadcast_addresses()]
+        elif (broadcast := broadcast_address(interface)) is not None:
+            found.append((broadcast, port))
     for entry in environment.get("EPICS_CAS_BEACON_ADDR_LIST", "").split():
         host, _, own_port = entry.partition(":")
         try:

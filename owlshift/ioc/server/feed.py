@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .server import CaServer
 
 VALUE, LOG, ALARM, PROPERTY = 1, 2, 4, 8
+LARGE = 65536
+"""Bytes of a payload that is not kept beyond the update it was made for."""
+MAX_SHAPES = 64
+"""Shapes of one PV's state that are kept encoded."""
 
 
 class Monitor:
@@ -57,7 +61,7 @@ class Monitor:
 class Feed:
     """A served PV: who monitors it, what was encoded of its present state, and the puts that wait for it."""
 
-    __slots__ = ("_encoded", "monitors", "puts", "pv", "server")
+    __slots__ = ("_encoded", "_has_large", "_publishing", "monitors", "puts", "pv", "server")
 
     def __init__(self, server: CaServer, pv: ChannelData) -> None:
         self.server = server
@@ -65,6 +69,7 @@ class Feed:
         self.monitors: dict[Monitor, None] = {}
         self.puts = puts_of(server, pv)
         self._encoded: dict[Shape, Encoded | None] = {}
+        self._publishing = self._has_large = False
 
     def publish(self, flags: int) -> None:
         """The PV changed: one event to each monitor whose mask has a bit of `flags` (0 counts as VALUE and LOG)."""
@@ -72,15 +77,23 @@ class Feed:
         if not self.monitors:
             return
         flags = int(flags) or VALUE | LOG
+        self._publishing = True
         for monitor in tuple(self.monitors):
-            if monitor.mask & flags and not monitor.blocked:
-                if monitor.deadband is not None and not monitor.deadband.passes(self.pv, flags):
-                    continue
-                monitor.circuit.post(monitor)
+            if not monitor.mask & flags or monitor.blocked:
+                continue
+            try:
+                if monitor.deadband is None or monitor.deadband.passes(self.pv, flags):
+                    monitor.circuit.post(monitor)
+            except Exception as error:  # whoever publishes must not end by one client's monitor
+                self.server.limited(logging.ERROR, "publish", "an event of %s", monitor.channel.name, exc_info=error)
+        self._publishing = False
+        if self._has_large:
+            self.refresh()
 
     def refresh(self) -> None:
         """Forget what was encoded: the state may have changed without being published."""
         self._encoded.clear()
+        self._has_large = False
 
     async def publish_later(self, flags: int) -> None:
         """`publish` in the form of caproto's ChannelData.publish, which it replaces on the PV."""
@@ -91,11 +104,12 @@ class Feed:
         try:
             return self._encoded[shape]
         except KeyError:
-            pass
-        if not self._encoded or len(self._encoded) < 64:
-            self._encoded[shape] = found = self.encode(shape)
-            return found
-        return self.encode(shape)
+            found = self.encode(shape)
+        large = found is not None and len(found.payload) > LARGE
+        if len(self._encoded) < MAX_SHAPES and (self._publishing or not large):
+            self._encoded[shape] = found
+            self._has_large |= large
+        return found
 
     def encode(self, shape: Shape) -> Encoded | None:
         """The PV's state now, in this shape; None when it cannot be given so (which is logged)."""

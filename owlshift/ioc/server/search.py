@@ -53,6 +53,18 @@ def broadcast_address(interface: str) -> str | None:
     return None
 
 
+def all_broadcast_addresses() -> list[str]:
+    """The broadcast addresses of all IPv4 interfaces of this host that have one, and loopback's."""
+    found = ["127.255.255.255"]
+    for addresses in psutil.net_if_addrs().values():
+        for address in addresses:
+            if address.family == socket.AF_INET:
+                broadcast = broadcast_address(address.address)
+                if broadcast is not None and broadcast not in found:
+                    found.append(broadcast)
+    return found
+
+
 def bind_udp(address: str, port: int) -> socket.socket:
     """A non-blocking UDP socket on `address:port` that other IOCs may share; AddressInUse, AddressNotAvailable."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

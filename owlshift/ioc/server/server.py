@@ -68,6 +68,7 @@ class CaServer:
         self.limited = LimitedLog(log)
         self._on_clients = on_clients
         self._told = True
+        self._stopping = False
         self._circuits: set[Circuit] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._responder: SearchResponder | None = None
@@ -123,6 +124,7 @@ class CaServer:
                 on_ready()
             await stop.wait()
         finally:
+            self._stopping = True
             beacons.cancel()
             responder.stop(loop)
             server.close()
@@ -189,6 +191,8 @@ class CaServer:
 
     def circuit_opened(self, circuit: Circuit) -> bool:
         """A client connected. False: there are too many, it must go."""
+        if self._stopping:
+            return False
         if len(self._circuits) >= self.max_circuits:
             self.refused_circuits += 1
             self.limited(
