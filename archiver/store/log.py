@@ -28,6 +28,9 @@ from archiver.store.records import (
 
 FORMAT = "owlshift-log"
 
+SORT_FROM = 512
+"""Rows from which a block is sorted by PV instead of looked through at every query."""
+
 
 class LogWriter:
     """Appends records to a new log file. Not for several threads at once, but `sync` may run beside `append`."""
@@ -104,6 +107,7 @@ class LogView:
         self._mapped = 0
         self.size = 0
         self.blocks: list[Block] = []
+        self._sorted: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def refresh(self) -> None:
         """Take in the records written since the last call."""
@@ -137,8 +141,22 @@ class LogView:
     def rows(self, block: Block, pv: int) -> Columns | None:
         """Copies of one PV's rows of a block, None when it has none."""
         columns = self.columns(block)
-        rows = np.flatnonzero(columns.pv == pv)
+        if len(columns) < SORT_FROM:
+            rows = np.flatnonzero(columns.pv == pv)
+        else:
+            ids, order = self._sorting(block, columns.pv)
+            start, end = np.searchsorted(ids, (pv, pv + 1))
+            rows = order[start:end]
         return take(columns, rows) if len(rows) else None
+
+    def _sorting(self, block: Block, pv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The PVs of a block, sorted, and the row of each. Made once: queries for many PVs look at every block."""
+        found = self._sorted.get(block.start)
+        if found is None:
+            keys = pv.astype(np.uint16) if int(pv.max()) < 1 << 16 else pv
+            order = np.argsort(keys, kind="stable").astype(np.uint32)
+            found = self._sorted[block.start] = (pv[order], order)
+        return found
 
     def close(self) -> None:
         """Close the file; arrays that look at it stay valid."""
@@ -146,6 +164,7 @@ class LogView:
             os.close(self._fd)
             self._fd = -1
         self._map = None
+        self._sorted.clear()
 
 
 def take(columns: Columns, rows: np.ndarray | slice) -> Columns:

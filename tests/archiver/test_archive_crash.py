@@ -128,8 +128,8 @@ def test_killed_between_any_two_steps(tmp_path: Path) -> None:
         writer.close()
         if not crashed:
             break
-        # every step of the log and the first conversions, then one in three
-        step += 1 if step < 80 else 3
+        # every step up to the first conversion, then one in five: conversions and merges repeat the same ones
+        step += 1 if step < 40 else 5
     assert step > 100
 
 
