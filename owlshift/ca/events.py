@@ -159,8 +159,9 @@ def _clean_strings(values: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
     if clean.size == 0:
         return clean
     raw = clean.view(np.uint8).reshape(*clean.shape, STRING_SIZE)
-    ended = np.logical_or.accumulate(raw == 0, axis=-1)
-    raw[ended] = 0
+    end = raw == 0
+    if (end[..., :-1] & ~end[..., 1:]).any():
+        raw[np.logical_or.accumulate(end, axis=-1)] = 0
     return clean
 
 

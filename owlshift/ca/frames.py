@@ -151,9 +151,13 @@ def _run_length(data: NDArray[np.uint8], position: int, size: int) -> int:
     if possible == 1:
         return 1
     shapes = np.ndarray((possible,), np.uint64, data.data, position, (size,))
-    same = shapes == shapes[0]
-    first = int(same.argmin())
-    return possible if first == 0 else first
+    # most runs are short or fill the buffer: look at a few before all
+    for part in (shapes[:_MIN_RUN], shapes):
+        same = part == shapes[0]
+        first = int(same.argmin())
+        if first:
+            return first
+    return possible
 
 
 def _add_run(groups: list[Group], shape: Shape, rows: NDArray[np.void], array_ids: NDArray[np.bool_] | None) -> None:
@@ -176,38 +180,38 @@ def _add_run(groups: list[Group], shape: Shape, rows: NDArray[np.void], array_id
 
 def _starts(window: NDArray[np.uint8], limit: int) -> tuple[NDArray[np.intp], str]:
     """The slots at which complete messages start, and what is wrong behind the last of them."""
-    starts = _walk(window) if len(window) < _SMALL else _jump(window)
-    slots = window[: len(window) & ~7].view(np.uint64)
-    sizes = ((slots[starts].view(np.uint8).reshape(-1, 8)[:, 2].astype(np.int64)) << 8) | slots[starts].view(
-        np.uint8
-    ).reshape(-1, 8)[:, 3]
-    crooked = (sizes & 7 != 0) & (sizes != EXTENDED_MARK)
+    starts, sizes = _walk(window) if len(window) < _SMALL else _jump(window)
+    crooked = sizes & 7 != 0
+    if not crooked.any():
+        return starts, ""
     extended = np.flatnonzero(sizes == EXTENDED_MARK)
     if len(extended):
         words = window[: len(window) & ~7].view(">u4")
         long = words[(starts[extended] + 2) * 2].astype(np.int64)
         crooked[extended] = (long & 7 != 0) | (long + EXTENDED_HEADER_SIZE > limit)
-    if crooked.any():
-        return starts[: int(crooked.argmax())], "misaligned message"
-    return starts, ""
+        if not crooked.any():
+            return starts, ""
+    return starts[: int(crooked.argmax())], "misaligned message"
 
 
-def _walk(window: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The starts of complete messages, one header after the other."""
+def _walk(window: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The starts of complete messages and the sizes in their headers, one header after the other."""
     view = window.data
     found: list[int] = []
+    sizes: list[int] = []
     position = 0
     while (shape := _shape_at(view, position)) is not None:
         following = position + (shape.size & ~7)
         if following > len(window):
             break
         found.append(position >> 3)
+        sizes.append(shape.payload if shape.header == HEADER_SIZE else EXTENDED_MARK)
         position = following
-    return np.array(found, dtype=np.intp)
+    return np.array(found, dtype=np.intp), np.array(sizes, dtype=np.intp)
 
 
-def _jump(window: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """The starts of complete messages by pointer jumping over all slots."""
+def _jump(window: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The same by pointer jumping over all slots."""
     slots = len(window) >> 3
     words = window[: slots * 8].view(">u2").reshape(-1, 4)
     payload = words[:, 1].astype(np.intp)
@@ -236,12 +240,17 @@ def _jump(window: NDArray[np.uint8]) -> NDArray[np.intp]:
     while at < slots:
         chain.append(at)
         at = int(stride[at])
-    starts = np.array(chain, dtype=np.intp).reshape(-1, 1)
+    starts = np.array(chain, dtype=np.intp)
     for step in reversed(steps[:-1]):
-        starts = np.stack((starts, step.take(starts, mode="clip")), axis=2).reshape(len(starts), -1)
-    flat = starts.reshape(-1)
-    flat = flat[flat < slots]
-    return flat[following[flat] <= slots]
+        both = np.empty((len(starts), 2), dtype=np.intp)
+        both[:, 0] = starts
+        step.take(starts, out=both[:, 1], mode="clip")
+        starts = both.reshape(-1)
+    # what is behind the end, or not complete, is at the end of the chain
+    starts = starts[: int(np.searchsorted(starts, slots))]
+    if len(starts) and following[starts[-1]] > slots:
+        starts = starts[:-1]
+    return starts, payload.take(starts)
 
 
 def _group_window(
@@ -255,9 +264,8 @@ def _group_window(
     tail = _shape_at(view, last)
     consumed = last + (tail.size if tail is not None else 0)
     raw = keys.view(np.uint16).reshape(-1, 4)
-    command = raw[:, 0].byteswap()
     special = raw[:, 1] == EXTENDED_MARK
-    events = command == Command.EVENT_ADD
+    events = raw[:, 0] == _EVENT_ADD_BE
     special |= events & (raw[:, 3] != _ONE_BE)
     if array_ids is not None:
         ids = window[: len(window) & ~7].view(">u4")[starts * 2 + 3]
@@ -273,6 +281,7 @@ def _group_window(
 
 
 _ONE_BE = np.uint16(1).byteswap()
+_EVENT_ADD_BE = np.uint16(Command.EVENT_ADD).byteswap()
 
 
 def _add_plain(
