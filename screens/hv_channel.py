@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pydm import Display
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QButtonGroup, QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -65,6 +65,10 @@ class HvChannel(Display):
         column.setSpacing(6)
         column.addWidget(self.header)
         column.addLayout(body, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        """What the small text needs, so that a large window can be made small again in one go."""
+        return QSize(1000, 720)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102  (Qt's hook)
         super().resizeEvent(event)

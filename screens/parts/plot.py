@@ -102,6 +102,10 @@ class TimePlot(PyDMArchiverTimePlot):
         bottom.setPen(FOREGROUND)
         bottom.setTextPen(FOREGROUND)
 
+    def channels(self) -> list:
+        """PyDM's hook, by which a screen is disconnected: the archive's channels belong to it as well as the live ones."""
+        return [channel for curve in self._curves for channel in curve.channels() if channel is not None]
+
     def createCurveItem(self, *args, **kwargs) -> Curve:
         """PyDM's hook."""
         curve = Curve(*args, **kwargs)
