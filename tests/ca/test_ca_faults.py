@@ -72,10 +72,12 @@ BAD_STREAMS = {
 
 
 @pytest.mark.parametrize("reason", BAD_STREAMS)
-async def test_a_server_that_talks_nonsense_is_dropped_and_others_live(reason, caplog):
+async def test_a_server_that_talks_nonsense_is_dropped_and_others_live(reason, caplog, monkeypatch):
+    monkeypatch.setattr(directory_module, "_FIRST_PENALTY", 0.4)
     sink = RecordingSink()
     async with FakeServer(ONE) as bad, FakeServer({"CANARY": (Dbr.LONG, 1)}) as good:
-        addresses = CaAddresses(servers=bad.addresses.servers + good.addresses.servers, repeater_port=0)
+        servers = bad.addresses.servers + good.addresses.servers
+        addresses = CaAddresses(servers=servers, repeater_port=0, connection_timeout=1.0)
         async with Client(addresses, sink) as client:
             number, canary = client.subscribe(["A", "CANARY"])
             await eventually(lambda: len(sink.connects) == 2)
@@ -549,3 +551,28 @@ async def test_closing_leaves_nothing_behind():
     directory.found(0, ("192.0.2.1", 5064))  # a connect that gets no answer
     await never.close()
     await eventually(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()})
+
+
+async def test_a_server_that_hangs_up_at_once_is_not_hammered():
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(64)
+
+    async with FakeServer(ONE) as server, Client(server.addresses) as client:
+        server.on_connect = hang_up
+        with pytest.raises(CaTimeoutError):
+            await client.get("A", timeout=0.8)
+        assert client.stats.circuits == 1
+        server.on_connect = None
+        assert (await client.get("A", timeout=30)).value == 1
+
+
+async def test_a_sink_that_always_raises_does_not_fill_the_log(caplog):
+    sink = BrokenSink()
+    async with FakeServer(ONE) as server, Client(server.addresses, sink) as client:
+        client.subscribe(["A"])
+        await eventually(lambda: server.connections and server.connections[0].subscriptions)
+        for value in range(5):
+            server.post("A", [value])
+            await eventually(lambda wanted=value: sink.events == wanted + 1)
+        assert client.stats.sink_errors == 6
+    assert len([r for r in caplog.records if "the sink failed" in r.getMessage()]) == 1
