@@ -103,7 +103,7 @@ class TimePlot(PyDMArchiverTimePlot):
         bottom.setTextPen(FOREGROUND)
 
     def channels(self) -> list:
-        """PyDM's hook, by which a screen is disconnected: the archive's channels belong to it as well as the live ones."""
+        """PyDM's hook, by which a screen is disconnected: from the archive as well as from the live PVs."""
         return [channel for curve in self._curves for channel in curve.channels() if channel is not None]
 
     def createCurveItem(self, *args, **kwargs) -> Curve:
