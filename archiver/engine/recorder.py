@@ -49,6 +49,9 @@ TICK = 0.1
 MAX_ROWS = 1 << 17
 """Rows of one record at most, so that a reader can skip within a log."""
 
+MAX_BYTES = 1 << 25
+"""Bytes of values in one record at most, unless one sample alone has more."""
+
 RETRY = 1.0
 RETRY_CONVERT = 5.0
 
@@ -207,7 +210,8 @@ class Recorder:
                 if rest is None:
                     continue
                 columns = rest
-            result += [take(columns, slice(i, i + MAX_ROWS)) for i in range(0, len(columns), MAX_ROWS)]
+            rows = max(1, min(MAX_ROWS, MAX_BYTES // max(1, columns.values[:1].nbytes)))
+            result += [take(columns, slice(i, i + rows)) for i in range(0, len(columns), rows)]
         if self.channels.scanned or everything:
             result += self.scan.due(time.monotonic_ns(), self.channels.period_ns, everything)
         return result
