@@ -59,10 +59,10 @@ def to_int(value: float, target: int) -> int:
 
 def number_text(value: float, precision: int | None) -> str:
     """A number as EPICS base prints it for a string request; `precision` None for integers."""
+    if not isinstance(value, int) and not math.isfinite(value):
+        return str(float(value))
     if precision is None:
         return str(int(value))
-    if not math.isfinite(value):
-        return str(float(value))
     precision = max(0, precision)
     if precision > 8 or abs(value) >= 1e16:
         return f"{value:.{min(precision, 17)}e}"
