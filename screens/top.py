@@ -55,7 +55,7 @@ class SubsystemCard(QFrame):
             grid.setColumnStretch(column, stretch)
 
         self.state_pv.changed.connect(self._show)
-        self.beat.pv.changed.connect(self._show)
+        self.beat.state_changed.connect(self._show)
         self._show()
 
     def channels(self) -> list:
@@ -63,8 +63,8 @@ class SubsystemCard(QFrame):
         return [self.state_pv.channel]
 
     def _show(self) -> None:
-        severity = max(self.state_pv.severity, self.beat.pv.severity)
-        restyle(self, severity=severity)
+        beat = {"alive": 0, "frozen": 2, "dead": 4}[self.beat.state]
+        restyle(self, severity=max(self.state_pv.severity, beat))
 
 
 class Top(Display):

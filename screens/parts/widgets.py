@@ -113,10 +113,13 @@ class Message(Text):
 class Beat(QLabel):
     """The heartbeat of an IOC: a heart that moves with every beat, or since when there was none."""
 
+    state_changed = Signal(str)
+
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.pv = Pv(name, self)
         self._on = False
+        self._shown = ""
         self._age = 0.0
         self.setProperty("role", "beat")
         self._timer = QTimer(self)
@@ -156,6 +159,9 @@ class Beat(QLabel):
             self.setText(f"♡ no beat for {self._age:.0f} s")
         else:
             self.setText("✖ DISCONNECTED")
+        if state != self._shown:
+            self._shown = state
+            self.state_changed.emit(state)
 
 
 class Badge(QLabel):

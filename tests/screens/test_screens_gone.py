@@ -79,6 +79,7 @@ def test_an_ioc_that_hangs_has_no_beat(open_screen: Open, one_ioc) -> None:
     try:
         screen.wait("display.cards[0].beat.state == 'frozen'")
         assert screen.get("display.cards[0].beat.text()").startswith("♡ no beat for ")
+        assert screen.get("display.cards[0].property('severity')") == 2
         screen.picture("top_frozen")
     finally:
         ioc.process.signal(signal.SIGCONT)
