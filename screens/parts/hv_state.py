@@ -86,7 +86,7 @@ _BOARD_ALARMS = {4: "PWFAIL", 5: "OVP", 6: "HVCK"}
 def board_alarm(word: int) -> str:
     """The bits of a board's alarm word by name, for example ``CH 0,2 PWFAIL``; ``none`` when there is none."""
     channels = ",".join(str(bit) for bit in range(4) if word >> bit & 1)
-    names = [f"CH {channels}"] if channels else []
+    names = [f"CH {'0-3' if channels == '0,1,2,3' else channels}"] if channels else []
     return " ".join(names + [name for bit, name in _BOARD_ALARMS.items() if word >> bit & 1]) or "none"
 
 

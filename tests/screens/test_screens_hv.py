@@ -90,7 +90,7 @@ def test_local_control_and_interlock_are_told(overview: Screen, stand: Stand) ->
     overview.wait("display.boards['B2'].control.text() == 'LOCAL' and display.boards['B2'].severity == 1")
     overview.wait("display.boards['B3'].interlock.text() == 'Yes' and display.boards['B3'].severity == 2")
     overview.wait("display.tiles['L13'].state.text == '■ INTERLOCK'")
-    assert overview.get("display.boards['B3'].alarm.whole") == "CH 0,1,2,3"
+    assert overview.get("display.boards['B3'].alarm.whole") == "CH 0-3"
     overview.picture("hv_local_interlock")
 
 

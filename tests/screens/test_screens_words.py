@@ -60,7 +60,7 @@ def test_the_summary_counts_and_shouts_only_what_is_wrong() -> None:
 
 def test_a_boards_alarm_word_is_named() -> None:
     assert board_alarm(0) == "none"
-    assert board_alarm(0b0001111) == "CH 0,1,2,3"
+    assert board_alarm(0b0001111) == "CH 0-3"
     assert board_alarm(0b0010100) == "CH 2 PWFAIL"
 
 
