@@ -91,7 +91,8 @@ class ScreenWindow(QMainWindow):
 
     def close_screens(self) -> None:
         """Disconnect and delete all screens, before the application ends."""
-        self.hide()  # nothing is painted any more
+        self.setUpdatesEnabled(False)  # a paint that is under way would find no window
+        self.hide()
         for screen in self._screens.values():
             self._stack.removeWidget(screen)
             discard(screen)
