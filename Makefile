@@ -13,7 +13,7 @@ demo: setup
 	@$(BIN)/owl demo $(if $(FOR),--for $(FOR))
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

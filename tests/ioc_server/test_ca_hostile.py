@@ -246,7 +246,7 @@ while True:
 @pytest.mark.slow
 def test_a_stopped_client_process_neither_stops_the_others_nor_grows_the_server():
     with ioc("ours", 2000) as (process, port):
-        argv = [sys.executable, "-c", CLIENT.format(path=sys.path[:3], port=port)]
+        argv = [sys.executable, "-c", CLIENT.format(path=[str(Path(__file__).parent)], port=port)]
         stopped, going = Process(argv), Process(argv)
         try:
             for client in (stopped, going):
