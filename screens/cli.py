@@ -277,7 +277,7 @@ def _run_window(qt: PyDMApplication, name: str, macros: dict[str, str], width: i
 
 def _quit_on_signals(qt: PyDMApplication) -> None:
     """SIGINT and SIGTERM end the application; a socket wakes Python, which would not hear of them while Qt waits."""
-    from qtpy.QtCore import QSocketNotifier
+    from qtpy.QtCore import QSocketNotifier, QTimer
 
     reader, writer = socket.socketpair()
     for end in (reader, writer):
@@ -290,5 +290,10 @@ def _quit_on_signals(qt: PyDMApplication) -> None:
 
     notifier.activated.connect(drain)
     qt.wakeup = (reader, writer, notifier)  # type: ignore[attr-defined]  # they live as long as the application
+
+    def leave(*_: object) -> None:
+        # from inside the event loop, which may not run yet; quit() would close windows that are still to be painted
+        QTimer.singleShot(0, lambda: qt.exit(0))
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: qt.quit())
+        signal.signal(number, leave)

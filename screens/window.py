@@ -91,7 +91,7 @@ class ScreenWindow(QMainWindow):
 
     def close_screens(self) -> None:
         """Disconnect and delete all screens, before the application ends."""
-        self.setUpdatesEnabled(False)  # a paint that is under way would find no window
+        self.setUpdatesEnabled(False)
         self.hide()
         for screen in self._screens.values():
             self._stack.removeWidget(screen)
