@@ -18,8 +18,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from archive_bench import EngineRun, Stored, check_counters, finish
-from c_ioc import CIoc, counter_database, counter_names, free_port
+from c_ioc import CIoc, counter_database, counter_names
 from ca_ingest import PREFIX, child
+from ports import free_port
 
 PEERS = ("pyepics", "aioca", "caproto")
 REACH = 15

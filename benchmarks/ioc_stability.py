@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ca_raw_client import subscribe
 from ioc_server_child import pv_names
-from ioc_throughput import free_port
+from ports import free_port
 
 FLAT = 0.5
 """MiB a minute: less is flat."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,14 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ca_raw_client import count_events, subscribe
 from ioc_server_child import pv_names
+from ports import free_port
 
 RATES = [1000, 2000, 4000, 6000, 8000, 10000, 14000, 20000, 28000, 40000, 56000, 80000, 110000, 150000, 200000, 300000]
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def measure(kind: str, rate: float, seconds: float, pvs: int) -> dict[str, float]:

@@ -37,7 +37,7 @@ from ca_raw import (
 )
 from ca_test_ioc import make_pvs
 from caproto import ChannelData, ChannelDouble
-from support import Process, free_port, start, wait_until
+from support import ROOT, Process, free_port, start, wait_until
 
 from owlshift.ioc.server import publish
 from owlshift.ioc.server.stream import ANSWER_LIMIT, WRITE_HIGH
@@ -246,7 +246,7 @@ while True:
 @pytest.mark.slow
 def test_a_stopped_client_process_neither_stops_the_others_nor_grows_the_server():
     with ioc("ours", 2000) as (process, port):
-        argv = [sys.executable, "-c", CLIENT.format(path=[str(Path(__file__).parent)], port=port)]
+        argv = [sys.executable, "-c", CLIENT.format(path=[str(Path(__file__).parent), str(ROOT / "tests")], port=port)]
         stopped, going = Process(argv), Process(argv)
         try:
             for client in (stopped, going):
