@@ -132,8 +132,9 @@ class BroadcastRelay:
     libca reads its address list once in a process, so that it cannot be changed for one test.
     """
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, server: int) -> None:
+        """`port`: where searches come in; `server`: the UDP port of the IOC."""
+        self.server = server
         self._ears = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._ears.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._ears.bind(("127.255.255.255", port))
@@ -153,7 +154,7 @@ class BroadcastRelay:
                 data, client = self._ears.recvfrom(65536)
                 if client not in self._clients:
                     self._clients[client] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                self._clients[client].sendto(data, ("127.0.0.1", self.port))
+                self._clients[client].sendto(data, ("127.0.0.1", self.server))
             for client, asked in list(self._clients.items()):
                 if asked in ready:
                     with contextlib.suppress(OSError):

@@ -72,9 +72,9 @@ record(calc, "{p}COUNT") {{ field(SCAN, ".1 second") field(CALC, "VAL+1") }}
 
 @pytest.fixture(scope="module")
 def ioc() -> Iterator[CIoc]:
-    port = int(os.environ["EPICS_CA_SERVER_PORT"])
-    with CIoc(database(PREFIX), port, int(os.environ["EPICS_CA_REPEATER_PORT"])) as started:
-        relay = BroadcastRelay(port)
+    # a port of its own: a C IOC takes another one while connections of an earlier server linger (TIME_WAIT)
+    with CIoc(database(PREFIX), beacon_port=int(os.environ["EPICS_CA_REPEATER_PORT"])) as started:
+        relay = BroadcastRelay(int(os.environ["EPICS_CA_SERVER_PORT"]), started.port)
         yield started
         relay.close()
 
@@ -114,7 +114,7 @@ NAMES = [
 ]
 
 
-async def test_every_scalar_type_equals_libca(client, sink, libca):
+async def test_every_scalar_type_equals_libca(ioc, client, sink, libca):
     names = [PREFIX + name for name in NAMES]
     for name in ("LSO", "AO.DESC"):  # libca's Python side cannot read an empty long string
         await client.put(PREFIX + name, "some text", timeout=TIMEOUT)
@@ -128,7 +128,7 @@ async def test_every_scalar_type_equals_libca(client, sink, libca):
         info, value = sink.infos[number], sink.values(number)[-1]
         time_ns, severity, status = sink.stamps(number)[-1]
         assert info.name == name
-        assert info.host == f"127.0.0.1:{os.environ['EPICS_CA_SERVER_PORT']}"
+        assert info.host == f"127.0.0.1:{ioc.port}"
         assert (bool(info.access & Access.READ), bool(info.access & Access.WRITE)) == allowed
         assert info.dbr == other.datatype, name
         assert info.count == other.element_count if info.count == 1 else info.count >= other.element_count
