@@ -10,7 +10,7 @@ import enum
 import math
 from collections.abc import Iterator, Sequence
 
-from iocs.hv.model_channel import ALARM_BITS, Channel, Mask, Noise
+from iocs.hv.model_channel import Channel, Mask, Noise
 
 
 class BoardAlarm(enum.IntFlag):
@@ -79,7 +79,7 @@ class Board:
         """The BDALARM word: latched until cleared."""
         word = self._live_alarm() | self._latched
         for channel in self.channels[:4]:  # BDALARM has bits for four
-            if channel.alarmed or channel.status & ALARM_BITS:
+            if channel.alarmed or channel.alarms:
                 word |= 1 << channel.number
         return word
 

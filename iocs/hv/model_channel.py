@@ -302,6 +302,15 @@ class Channel:
         self._spark_left, self.conductance = 0.0, self.load.conductance
         self.vmon = self.imon = 0.0
 
+    @property
+    def alarms(self) -> int:
+        """The bits of STAT that count for BDALARM.
+
+        OVV and UNV on the way do not: it latches, and every lowering of VSET would leave it set. The manuals don't say.
+        """
+        word = self.status
+        return word & (ALARM_BITS & ~(_OVV | _UNV) if word & (_RUP | _RDW) else ALARM_BITS)
+
     def _power_down(self, fast: bool) -> None:
         self.reference = self.voltage
         self.on = False
@@ -318,7 +327,7 @@ class Channel:
             self._draw_next_spark()
         while dt > 0.0:
             dt -= self._advance_to_event(dt)
-        if self.status & ALARM_BITS:
+        if self.alarms:
             self.alarmed = True
         self._convert(noise)
 
