@@ -37,7 +37,13 @@ format: setup
 	$(BIN)/ruff format .
 
 bench: setup
-	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(ARGS) || exit 1; done
+	$(BIN)/python benchmarks/ca_ingest.py
+	$(BIN)/python benchmarks/archive_ingest.py
+	$(BIN)/python benchmarks/archive_ingest.py --max
+	$(BIN)/python benchmarks/archive_size.py
+	$(BIN)/python benchmarks/hv_poll.py
+	$(BIN)/python benchmarks/ioc_throughput.py
+	$(BIN)/python benchmarks/ioc_stability.py --minutes 10
 
 screens: setup
 	@$(BIN)/owl screens
