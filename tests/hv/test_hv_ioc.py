@@ -237,6 +237,21 @@ async def test_one_channel_by_hand(op):
     await op.put("B1:IlkMode", "OPEN")
 
 
+async def test_init_writes_the_start_settings(op):
+    trip = await op.get("L05:Trip_RBV")  # the stand begins with an Init
+    strange = {"ISet": 12.5, "Trip": 77.0, "VMax": 3000, "RUp": 7, "RDwn": 9, "PDwn": "KILL", "IMonRange": "LOW"}
+    for name, value in strange.items():
+        await op.put(f"L05:{name}", value)
+    await op.put("Init", 1)
+    base = [await op.get("RampUpBase"), await op.get("RampDownBase")]
+    names = ("ISet", "Trip", "RUp", "RDwn", "PDwn", "IMonRange")
+    for suffix in ("", "_RBV"):
+        found = [await op.get(f"L05:{name}{suffix}") for name in names]
+        assert found == [50.0, trip, *base, 1, 0]
+    assert await op.get("L05:VMax_RBV") == 3000  # no part of Init
+    await op.put("L05:VMax", 8100)
+
+
 BAD_PUTS: list[tuple[str, Any, str | None]] = [
     ("L07:VSet", 8000.1, "above the limit of 8000 V"),
     ("L07:VSet", -1.0, "below the limit"),
