@@ -52,7 +52,6 @@ class Channel:
     property_subscribed: bool = False
     search_ticket: int = 0
     """Which of the search's entries is the valid one."""
-    warned_duplicate: bool = False
     waiters: list[asyncio.Future[None]] = field(default_factory=list)
 
     def info(self) -> ChannelInfo:

@@ -82,6 +82,8 @@ class Directory:
         self._next_channel = 0
         self._next_circuit = 0
         self._penalties: dict[Address, _Penalty] = {}
+        self._rivals: set[tuple[Address, Address]] = set()
+        """Pairs of servers that have been seen to have a name in common."""
         self._name_servers: dict[Address, Circuit] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._describing: dict[int, Channel] = {}
@@ -228,10 +230,11 @@ class Directory:
         if channel.state is not State.SEARCHING:
             if channel.circuit is not None and channel.circuit.address != address:
                 self.stats.ignored["second server for a channel"] += 1
-                if not channel.warned_duplicate:
-                    channel.warned_duplicate = True
+                rivals = (channel.circuit.address, address)
+                if rivals not in self._rivals:  # two servers often have hundreds of names in common
+                    self._rivals.add(rivals)
                     log.warning(
-                        "%s: also at %s:%d; the first answer, from %s, is used",
+                        "%s: also at %s:%d; the first answer, from %s, is used (said once for these two servers)",
                         channel.name,
                         *address,
                         channel.circuit.host,

@@ -41,7 +41,7 @@ def get(
         if value.ok:
             typer.echo(_line(value, control, width, wide))
         else:
-            typer.echo(f"{value.name}: {value}", err=True)
+            typer.echo(f"{value.name}: {_why(value, timeout)}", err=True)
     if not all(value.ok for value in values):
         raise typer.Exit(1)
 
@@ -75,7 +75,7 @@ def put(
     try:
         _run(write())
     except CANothing as error:
-        fail(f"{name}: {error}{_reason(name)}")
+        fail(f"{name}: {_why(error, timeout)}{_reason(name) if error.errorcode == _ECA_PUTFAIL else ''}")
     except ValueError as error:
         fail(f"{name}: {error}", 2)
     except Exception as error:
@@ -84,7 +84,14 @@ def put(
         fail(f"{name}: {error}")
 
 
-_ECA_TIMEOUT = 80
+_ECA_TIMEOUT, _ECA_PUTFAIL = 80, 160  # caerr.h of EPICS base
+
+
+def _why(error: Any, timeout: float) -> str:
+    """What aioca's error says, in an operator's words where libca's are none."""
+    if error.errorcode == _ECA_TIMEOUT:
+        return f"no answer within {timeout:g} s (no such PV, or its IOC is not running)"
+    return str(error).removeprefix(f"{error.name}: ")
 
 
 def monitor(names: NamesArgument, site_file: SiteOption = None) -> None:
@@ -184,7 +191,7 @@ def _reason(name: str) -> str:
     async def read() -> str:
         candidates = [":".join([*parts[:n], "IOC:Msg"]) for n in range(1, len(parts))]
         answers = await caget(candidates, datatype=DBR_CHAR_STR, timeout=1.0, throw=False)
-        return next((f" ({answer})" for answer in answers if answer.ok and str(answer)), "")
+        return next((f": {answer}" for answer in answers if answer.ok and str(answer)), "")
 
     return _run(read())
 

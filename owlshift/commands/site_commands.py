@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,7 @@ from owlshift.supervisor import (
 )
 
 READY_TIMEOUT = 120.0
+SEARCH_TIME = 0.4  # seconds; an IOC on this host answers a search within some milliseconds
 
 ForOption = Annotated[
     float | None,
@@ -59,6 +61,8 @@ def demo(state: StateOption = None, seconds: ForOption = None) -> None:
 
 def _run(site: Site, seconds: float | None, demo: bool) -> None:
     log_to_stderr()
+    if read_status(site.state) is None and (place := _served_already(site)) is not None:
+        fail(f"{place}: two would answer for each PV; stop that one, or give this site another name or [ca] port")
     try:
         supervisor = Supervisor(site.state, site_processes(site))
         asyncio.run(_supervise(supervisor, site, seconds, demo))
@@ -66,6 +70,25 @@ def _run(site: Site, seconds: float | None, demo: bool) -> None:
         fail(str(error))
     except OSError as error:
         fail(f"can't use {site.state}: {error.strerror or error}")
+
+
+def _served_already(site: Site) -> str | None:
+    """Which IOC of the site somebody serves at this moment, and where; None when nobody does."""
+    from owlshift.ca import CaAddresses, Client
+
+    async def look() -> str | None:
+        addresses = replace(CaAddresses.from_environment(site.ca_environment()), repeater_port=0)
+        async with Client(addresses, metadata=False) as client:
+            ids = client.subscribe([f"{entry.prefix}IOC:HEARTBEAT" for entry in site.iocs])
+            deadline = time.monotonic() + SEARCH_TIME
+            while time.monotonic() < deadline:
+                for entry, number in zip(site.iocs, ids, strict=True):
+                    if (info := client.info(int(number))) is not None:
+                        return f"{entry.prefix} is served already, at {info.host}"
+                await asyncio.sleep(0.02)
+        return None
+
+    return asyncio.run(look())
 
 
 async def _supervise(supervisor: Supervisor, site: Site, seconds: float | None, demo: bool) -> None:

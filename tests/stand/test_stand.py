@@ -217,6 +217,12 @@ def test_a_second_owl_up_is_refused(stand: Stand) -> None:
     assert "running already" in done.stderr
 
 
+def test_the_same_site_with_another_state_folder_is_refused(stand: Stand, tmp_path) -> None:
+    done = stand.owl("up", str(stand.site_file), "--state", str(tmp_path))
+    assert done.returncode == 1
+    assert f"{stand.prefix}HV: is served already, at 127.0.0.1:" in done.stderr
+
+
 def test_the_printed_screens_command(stand: Stand, tmp_path) -> None:
     probe = subprocess.run([sys.executable, "-c", "import PySide6.QtWidgets"], capture_output=True, text=True)
     if probe.returncode:

@@ -24,6 +24,8 @@ def test_the_demo_from_an_installed_wheel(tmp_path: Path) -> None:
     assert Path(found.stdout.strip()).is_relative_to(target)
     demo = [sys.executable, "-m", "owlshift", "demo", "--for", "0.2", "--state", str(tmp_path / "state")]
     done = subprocess.run(demo, env=env, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    if "is served already" in done.stderr:
+        pytest.skip("a demo is running on this host")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "all stopped"
     for name in ("screens", "archiver", "iocs"):
