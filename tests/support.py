@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from ports import free_port  # noqa: E402  (the benchmarks' folder is no package)
 
-__all__ = ["ROOT", "Process", "free_port", "owl", "start", "unique_prefix", "wait_until"]
+__all__ = ["ROOT", "Process", "free_port", "owl", "qt_problem", "start", "unique_prefix", "wait_until"]
 
 
 def unique_prefix() -> str:
@@ -146,3 +146,11 @@ def start(
 def owl(*args: str) -> list[str]:
     """The argument vector of an `owl` command in this interpreter."""
     return [sys.executable, "-u", "-m", "owlshift", *map(str, args)]
+
+
+def qt_problem() -> str:
+    """Why Qt can't be loaded here, empty when it can."""
+    code = "import PySide6.QtWidgets, pydm"
+    environment = os.environ | {"QT_API": "pyside6"}
+    probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    return "" if probe.returncode == 0 else (probe.stderr.strip().splitlines() or ["no reason given"])[-1]

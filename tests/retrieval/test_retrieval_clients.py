@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from archive_fill import T0, Server
+from support import qt_problem
 
 AT = dt.datetime(2026, 11, 20, 8, 0, 10, tzinfo=dt.UTC)
 
@@ -68,7 +69,8 @@ print("answer", json.dumps(out))
 
 
 def test_pydm_s_archiver_plugin(server: Server):
-    pytest.importorskip("pydm")
+    if problem := qt_problem():
+        pytest.skip(f"PyDM can't be loaded here: {problem}")
     asked = [
         ("T:Ramp", T0 + 10.0, T0 + 20.0, None),
         ("T:Day", T0, T0 + 86400.0, "optimized_2000"),

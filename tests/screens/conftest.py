@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from screen_stand import SLOW, Screen, Stand, qt_problem
+from screen_stand import SLOW, Screen, Stand
+from support import qt_problem
 
 
 @pytest.fixture(scope="session")

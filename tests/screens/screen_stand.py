@@ -24,14 +24,6 @@ SLOW = 60.0
 """Seconds that anything may take on a machine that is busy."""
 
 
-def qt_problem() -> str:
-    """Why Qt can't be loaded here, empty when it can."""
-    code = "import PySide6.QtWidgets, pydm"
-    environment = os.environ | {"QT_API": "pyside6"}
-    probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    return "" if probe.returncode == 0 else (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
-
-
 class Screen:
     """A screen in `screen_driver.py`."""
 

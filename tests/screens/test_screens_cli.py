@@ -56,7 +56,7 @@ def test_bad_usage_is_one_clear_line_and_exit_code_2(args: list[str], text: str)
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_display_it_says_how_to_get_pictures() -> None:
+def test_without_a_display_it_says_how_to_get_pictures(qt: None) -> None:
     env = {"QT_QPA_PLATFORM": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
     done = run("--prefix", "X:HV:", env=env)
     assert done.returncode == 1

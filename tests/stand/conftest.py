@@ -44,3 +44,17 @@ def _children_of(state: Path) -> list[int]:
         if str(state) in " ".join(process.info["cmdline"] or []):
             found.append(process.info["pid"])
     return found
+
+
+@pytest.fixture(scope="module")
+def ramped(stand: Stand) -> Stand:
+    """The stand with every layer at nine tenths of its voltage."""
+    done = stand.owl("put", "-c", stand.pv("HV:Mult"), "0.9")
+    assert done.returncode == 0, done.stderr
+
+    def arrived() -> bool:
+        found = [float(stand.owl("get", stand.pv(name)).stdout.split()[1]) for name in ("HV:L07:VMon", "HV:L05:VMon")]
+        return all(abs(volts - 1800) < 20 for volts in found)
+
+    wait_until(arrived, 60, "the layers to arrive", interval=0.5)
+    return stand

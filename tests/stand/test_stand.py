@@ -8,13 +8,12 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 
 import httpx
 import pytest
 from running_stand import Stand
-from support import wait_until
+from support import qt_problem, wait_until
 
 pytestmark = [pytest.mark.timeout(300)]
 
@@ -77,12 +76,12 @@ print(json.dumps({{"took": took, "rup": seen_rup, "arrival": arrival, "vset": [t
     assert float(status.stdout.split()[1]) == pytest.approx(0.9, abs=1e-3)
 
 
-def test_the_archive_has_the_ramp(stand: Stand) -> None:
-    name = stand.pv("HV:L07:VMon")
+def test_the_archive_has_the_ramp(ramped: Stand) -> None:
+    name = ramped.pv("HV:L07:VMon")
 
     def values() -> list[float] | None:
         query = {"pv": name, "from": "2026-01-01T00:00:00Z"}
-        answer = httpx.get(f"{stand.archiver}/retrieval/data/getData.json", params=query)
+        answer = httpx.get(f"{ramped.archiver}/retrieval/data/getData.json", params=query)
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "application/json"
         (stream,) = answer.json()
@@ -96,23 +95,23 @@ def test_the_archive_has_the_ramp(stand: Stand) -> None:
     assert len([v for v in found if 100 < v < 1700]) > 5
 
 
-def test_an_over_current_trips_l07(stand: Stand) -> None:
-    done = stand.owl("sim", "hv", "ctl", "load", "L07", "10")
+def test_an_over_current_trips_l07(ramped: Stand) -> None:
+    done = ramped.owl("sim", "hv", "ctl", "load", "L07", "10")
     assert done.returncode == 0, done.stderr
     code = f"""
 import epics, time
-pv = epics.PV({stand.pv("HV:L07:Sts:Trip")!r}, form="time")
+pv = epics.PV({ramped.pv("HV:L07:Sts:Trip")!r}, form="time")
 assert pv.wait_for_connection(timeout=20)
 deadline = time.time() + 30
 while time.time() < deadline and not pv.get(): time.sleep(0.05)
 print(pv.get(), pv.severity)
 """
-    done = stand.python(code)
+    done = ramped.python(code)
     assert done.stdout.split() == ["1", "2"], (done.stdout, done.stderr)
-    whole = stand.owl("get", "--all", stand.pv("HV:L07:Sts:Trip"))
+    whole = ramped.owl("get", "--all", ramped.pv("HV:L07:Sts:Trip"))
     assert "MAJOR" in whole.stdout
-    assert stand.owl("sim", "hv", "ctl", "load", "L07", "100").returncode == 0
-    cleared = stand.owl("put", "-c", stand.pv("HV:Clear"), "1")
+    assert ramped.owl("sim", "hv", "ctl", "load", "L07", "100").returncode == 0
+    cleared = ramped.owl("put", "-c", ramped.pv("HV:Clear"), "1")
     assert cleared.returncode == 0, cleared.stderr
 
 
@@ -152,36 +151,36 @@ def test_refusals_on_the_wire_say_why(stand: Stand) -> None:
     assert "1.2" in message.stdout
 
 
-def test_kill_9_of_the_ioc(stand: Stand) -> None:
+def test_kill_9_of_the_ioc(ramped: Stand) -> None:
     """The hardware keeps its voltage, the setpoints are kept, the archiver goes on by itself."""
-    name = stand.pv("HV:L05:VMon")
-    old = wait_until(lambda: stand.pid("ioc-hv"), 30)
+    name = ramped.pv("HV:L05:VMon")
+    old = wait_until(lambda: ramped.pid("ioc-hv"), 30)
     assert isinstance(old, int)
     os.kill(old, signal.SIGKILL)
-    wait_until(lambda: stand.pid("ioc-hv") not in (None, old), 60, "the IOC to be back")
+    wait_until(lambda: ramped.pid("ioc-hv") not in (None, old), 60, "the IOC to be back")
     killed = time.time()
 
     def good() -> bool:
-        done = stand.owl("get", "--all", name)
+        done = ramped.owl("get", "--all", name)
         return done.returncode == 0 and "INVALID" not in done.stdout
 
     wait_until(good, 30, "a good reading")
-    assert float(stand.owl("get", name).stdout.split()[1]) == pytest.approx(1800, abs=20)
-    assert float(stand.owl("get", stand.pv("HV:Mult")).stdout.split()[1]) == pytest.approx(0.9)
-    assert float(stand.owl("get", stand.pv("HV:L05:VSet")).stdout.split()[1]) == pytest.approx(1800)
-    wait_until(lambda: _newest(stand, name) > killed, 60, "samples from after the restart")
+    assert float(ramped.owl("get", name).stdout.split()[1]) == pytest.approx(1800, abs=20)
+    assert float(ramped.owl("get", ramped.pv("HV:Mult")).stdout.split()[1]) == pytest.approx(0.9)
+    assert float(ramped.owl("get", ramped.pv("HV:L05:VSet")).stdout.split()[1]) == pytest.approx(1800)
+    wait_until(lambda: _newest(ramped, name) > killed, 60, "samples from after the restart")
 
 
-def test_kill_9_of_the_archiver(stand: Stand) -> None:
-    name = stand.pv("HV:L05:VMon")
-    before = _samples(stand, name)
-    old = wait_until(lambda: stand.pid("archiver-engine"), 30)
+def test_kill_9_of_the_archiver(ramped: Stand) -> None:
+    name = ramped.pv("HV:L05:VMon")
+    before = _samples(ramped, name)
+    old = wait_until(lambda: ramped.pid("archiver-engine"), 30)
     assert isinstance(old, int)
     os.kill(old, signal.SIGKILL)
-    wait_until(lambda: stand.pid("archiver-engine") not in (None, old), 60, "the archiver to be back")
+    wait_until(lambda: ramped.pid("archiver-engine") not in (None, old), 60, "the archiver to be back")
     killed = time.time()
-    wait_until(lambda: _newest(stand, name) > killed, 60, "samples from after the restart")
-    after = _samples(stand, name)
+    wait_until(lambda: _newest(ramped, name) > killed, 60, "samples from after the restart")
+    after = _samples(ramped, name)
     assert after[: len(before)] == before
     times = [(secs, nanos) for secs, nanos, _ in after]
     assert times == sorted(set(times))
@@ -224,9 +223,8 @@ def test_the_same_site_with_another_state_folder_is_refused(stand: Stand, tmp_pa
 
 
 def test_the_printed_screens_command(stand: Stand, tmp_path) -> None:
-    probe = subprocess.run([sys.executable, "-c", "import PySide6.QtWidgets"], capture_output=True, text=True)
-    if probe.returncode:
-        pytest.skip(f"Qt can't be loaded: {probe.stderr.strip().splitlines()[-1]}")
+    if problem := qt_problem():
+        pytest.skip(f"screens can't be shown here: {problem}")
     (line,) = [line for line in stand.printed.splitlines() if line.startswith("Screens:")]
     command = line.rsplit(": ", 1)[1].replace("DIR", shlex.quote(str(tmp_path)))
     done = subprocess.run(command, shell=True, env=stand.env, capture_output=True, text=True, timeout=200)
