@@ -1,4 +1,4 @@
-"""The numbers of Channel Access v4.13: commands, data types, event masks, status codes."""
+"""The numbers of Channel Access v4.13 as a client needs them: data types, event masks, status codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import enum
 
 import numpy as np
 
-MINOR_VERSION = 13
+from owlshift.channel_access import MINOR_VERSION as MINOR_VERSION
+from owlshift.channel_access import Command as Command
+
 EPICS_EPOCH = 631152000
 """Seconds from the Unix epoch to 1990-01-01 UTC, where EPICS time stamps begin."""
 
@@ -17,34 +19,6 @@ EXTENDED_MARK = 0xFFFF
 
 DEFAULT_SERVER_PORT = 5064
 DEFAULT_REPEATER_PORT = 5065
-
-
-class Command(enum.IntEnum):
-    """Message commands."""
-
-    VERSION = 0
-    EVENT_ADD = 1
-    EVENT_CANCEL = 2
-    WRITE = 4
-    SEARCH = 6
-    EVENTS_OFF = 8
-    EVENTS_ON = 9
-    READ_SYNC = 10
-    ERROR = 11
-    CLEAR_CHANNEL = 12
-    RSRV_IS_UP = 13
-    NOT_FOUND = 14
-    READ_NOTIFY = 15
-    REPEATER_CONFIRM = 17
-    CREATE_CHAN = 18
-    WRITE_NOTIFY = 19
-    CLIENT_NAME = 20
-    HOST_NAME = 21
-    ACCESS_RIGHTS = 22
-    ECHO = 23
-    REPEATER_REGISTER = 24
-    CREATE_CH_FAIL = 26
-    SERVER_DISCONN = 27
 
 
 class Dbr(enum.IntEnum):

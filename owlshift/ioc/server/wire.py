@@ -1,4 +1,4 @@
-"""Channel Access messages as bytes: header layouts, command numbers and a splitter of a byte stream into messages.
+"""Channel Access messages as bytes: header layouts, status codes and a splitter of a byte stream into messages.
 
 Source: the Channel Access protocol specification (EPICS documentation). All numbers are big-endian; a payload is padded
 with zeros to a multiple of 8 bytes. A message whose payload or element count does not fit in 16 bits has the extended
@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from owlshift.channel_access import MINOR_VERSION as MINOR_VERSION
+from owlshift.channel_access import Command as Command
+
 HEADER = struct.Struct(">HHHHII")
 EXTENDED = struct.Struct(">HHHHIIII")
-MINOR_VERSION = 13
 OLDEST_VERSION = 4
 """Clients older than CA 4.4 are refused, as EPICS base does."""
 
@@ -24,33 +26,6 @@ MAX_MESSAGE = 16 * 1024 * 1024
 ANY_ADDRESS = 0xFFFFFFFF
 REPLY_WANTED = 10
 SEQUENCE_VALID = 1
-
-
-class Command(IntEnum):
-    """Command numbers that a server sees or sends."""
-
-    VERSION = 0
-    EVENT_ADD = 1
-    EVENT_CANCEL = 2
-    READ = 3
-    WRITE = 4
-    SEARCH = 6
-    EVENTS_OFF = 8
-    EVENTS_ON = 9
-    READ_SYNC = 10
-    ERROR = 11
-    CLEAR_CHANNEL = 12
-    RSRV_IS_UP = 13
-    NOT_FOUND = 14
-    READ_NOTIFY = 15
-    CREATE_CHAN = 18
-    WRITE_NOTIFY = 19
-    CLIENT_NAME = 20
-    HOST_NAME = 21
-    ACCESS_RIGHTS = 22
-    ECHO = 23
-    CREATE_CH_FAIL = 26
-    SERVER_DISCONN = 27
 
 
 class Eca(IntEnum):
