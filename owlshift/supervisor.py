@@ -195,7 +195,7 @@ class Supervisor:
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "PYTHONUNBUFFERED": "1", "OWLSHIFT_SUPERVISED": "1", **spec.env},
             start_new_session=True,  # Ctrl-C in the terminal is the supervisor's; it stops its children in order
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
             limit=1 << 20,
         )
         status.pid = process.pid
@@ -321,8 +321,8 @@ def _lock(path: Path):
         lock.close()
 
 
-def _die_with_parent() -> None:
-    """In the child: get SIGTERM when the supervisor dies, even by SIGKILL, so that nothing is left behind."""
+def die_with_parent() -> None:
+    """In a child, before its program begins: ask for SIGTERM when the parent dies, even by SIGKILL."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from pydantic import ValidationError
 from owlshift.commands.common import SiteOption, StateOption, fail, log_to_stderr, open_site
 from owlshift.kinds import IocKind, ioc_kinds, load_object, read_simulator_place
 from owlshift.site import IocEntry, Site
+from owlshift.supervisor import die_with_parent
 
 SIMULATOR_START = 30.0  # seconds that a simulator may take until it says where it is
+SIMULATOR_CHECK = 0.5  # seconds between looks whether it is still there
 
 
 def ioc_command(kind: IocKind) -> Callable[..., None]:
@@ -51,7 +54,8 @@ def ioc_command(kind: IocKind) -> Callable[..., None]:
             entry = replace(entry, config=_config(kind, config))
         simulator = None
         if entry.backend == "sim" and not os.environ.get("OWLSHIFT_SUPERVISED"):
-            simulator = _start_simulator(site, entry)
+            simulator = _OwnSimulator(site, entry)
+            simulator.start()
         from owlshift.ioc import CaServerSettings, serve
 
         settings = CaServerSettings(interface=interface or site.ca.interface, port=port or site.ca.port)
@@ -64,8 +68,7 @@ def ioc_command(kind: IocKind) -> Callable[..., None]:
             )
         finally:
             if simulator is not None:
-                simulator.terminate()
-                simulator.wait(10)
+                simulator.stop()
         raise typer.Exit(code)
 
     run.__doc__ = f"{kind.title}: serve them over Channel Access, in the foreground, until Ctrl-C."
@@ -107,20 +110,42 @@ def _address(site: Site, entry: IocEntry) -> Callable[[], str]:
     return lambda: read_simulator_place(site.state, entry.system)["address"]
 
 
-def _start_simulator(site: Site, entry: IocEntry) -> subprocess.Popen[bytes] | None:
-    """Start the simulator of an IOC that runs alone; None when one is running already."""
-    if _simulator_lives(site, entry):
-        return None
-    argv = [sys.executable, "-u", "-m", "owlshift", "sim", entry.kind, "serve"]
-    argv += ["--site", str(site.path), "--state", str(site.state), "--system", entry.system]
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + SIMULATOR_START
-    while not _simulator_lives(site, entry):
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            fail(f"the simulator of {entry.system} did not start")
-        time.sleep(0.05)
-    return process
+class _OwnSimulator:
+    """Keeps a simulator running beside an IOC that runs alone, unless one runs already. It ends with the IOC."""
+
+    def __init__(self, site: Site, entry: IocEntry) -> None:
+        self._site, self._entry = site, entry
+        self._argv = [sys.executable, "-u", "-m", "owlshift", "sim", entry.kind, "serve"]
+        self._argv += ["--site", str(site.path), "--state", str(site.state), "--system", entry.system]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def start(self) -> None:
+        """Return once a simulator says where it is; ends the command when none does within 30 s."""
+        self._thread.start()
+        deadline = time.monotonic() + SIMULATOR_START
+        while not _simulator_lives(self._site, self._entry):
+            if time.monotonic() > deadline:
+                self.stop()
+                fail(f"the simulator of {self._entry.system} did not start")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it and wait until it has."""
+        self._stop.set()
+        self._thread.join()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(10)
+
+    def _keep(self) -> None:
+        while not self._stop.is_set():
+            if self._process is not None and self._process.poll() is None:
+                pass
+            elif not _simulator_lives(self._site, self._entry):  # one may be there, but on its way out
+                self._process = subprocess.Popen(self._argv, stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+            self._stop.wait(SIMULATOR_CHECK)
 
 
 def _simulator_lives(site: Site, entry: IocEntry) -> bool:
