@@ -116,5 +116,11 @@ def services() -> dict[str, ServiceKind]:
     return {name: load() for name, load in _load(SERVICE_GROUP).items()}
 
 
+SUPERVISED = "OWLSHIFT_SUPERVISED"
+"""Set in the environment of every process that a supervisor runs: it restarts what ends, so nobody else need."""
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""How every process of a site logs; the supervisor picks warnings out by it."""
+
 RESTART_EXIT_CODE = 85
 """A process that ends with this code asks to be started again at once (SYSRESET)."""

@@ -41,6 +41,13 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def checked_backend(value: str) -> str:
+    """`value` if it says where a device is; ValueError otherwise."""
+    if value == "sim" or re.fullmatch(r"tcp://[^:/\s]+:\d{1,5}|serial:///\S+", value):
+        return value
+    raise ValueError('should be "sim", "tcp://HOST:PORT" or "serial:///dev/NAME"')
+
+
 class CaSection(_Section):
     """Where the site's IOCs serve Channel Access."""
 
@@ -73,12 +80,7 @@ class _Ioc(_Section):
     backend: str = "sim"
     config: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("backend")
-    @classmethod
-    def _is_backend(cls, value: str) -> str:
-        if value == "sim" or re.fullmatch(r"tcp://[^:/\s]+:\d{1,5}|serial:///\S+", value):
-            return value
-        raise ValueError('should be "sim", "tcp://HOST:PORT" or "serial:///dev/NAME"')
+    _check_backend = field_validator("backend")(checked_backend)
 
 
 class _File(BaseModel):

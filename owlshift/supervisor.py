@@ -24,7 +24,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO
 
-from owlshift.kinds import RESTART_EXIT_CODE, ProcessSpec, ioc_kinds, load_object, services
+from owlshift.kinds import RESTART_EXIT_CODE, SUPERVISED, ProcessSpec, load_object, services
 from owlshift.site import Site
 
 log = logging.getLogger("owlshift.supervisor")
@@ -97,11 +97,6 @@ def site_summary(site: Site) -> list[str]:
         if (reference := known[name].summary) is not None:
             lines += load_object(reference)(site, config)
     return lines
-
-
-def unknown_kinds(site: Site) -> list[str]:
-    """Kinds of IOC that the site names and this installation lacks."""
-    return sorted({entry.kind for entry in site.iocs} - set(ioc_kinds()))
 
 
 class Supervisor:
@@ -193,7 +188,7 @@ class Supervisor:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "OWLSHIFT_SUPERVISED": "1", **spec.env},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", SUPERVISED: "1", **spec.env},
             start_new_session=True,  # Ctrl-C in the terminal is the supervisor's; it stops its children in order
             preexec_fn=die_with_parent,
             limit=1 << 20,

@@ -11,6 +11,7 @@ from pathlib import Path
 from archiver.config import ArchiverConfig
 from archiver.engine.engine import Engine, site_config, use_ca_addresses
 from archiver.store import StoreError, StoreWriter
+from owlshift.kinds import LOG_FORMAT
 from owlshift.site import Site, SiteError, load_site
 
 
@@ -20,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--site", type=Path, required=True, help="the site file")
     parser.add_argument("--state", type=Path, help="where the site keeps its state (default: as the site file says)")
     options = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
         site = load_site(options.site, options.state)
         config = site_config(site)

@@ -16,6 +16,7 @@ import uvicorn
 
 from archiver.retrieval.app import create_app
 from archiver.store import StoreReader
+from owlshift.kinds import LOG_FORMAT
 
 log = logging.getLogger("archiver.retrieval")
 
@@ -106,7 +107,7 @@ async def _serve(folder: Path, sockets: list[socket.socket]) -> None:
 
 def run(folder: Path, addresses: Sequence[str]) -> int:
     """Serve the archive in `folder` until SIGTERM or SIGINT. Returns the exit code: 0, or 1 when it cannot start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         # garbage from the network is not worth a line each; a failure of ours is
         logging.getLogger(name).setLevel(logging.ERROR)

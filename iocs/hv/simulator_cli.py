@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from dataclasses import dataclass, field
@@ -17,7 +16,8 @@ from iocs.hv.model import Board, Line
 from iocs.hv.model_channel import Mask
 from iocs.hv.simulator import Simulator
 from iocs.hv.simulator_control import Control
-from iocs.hv.simulator_ctl import ctl, fail_with, load_site_file
+from iocs.hv.simulator_ctl import ctl
+from owlshift.commands.common import fail, log_to_stderr, open_site
 from owlshift.kinds import read_simulator_place, simulator_place, write_simulator_place
 
 app = typer.Typer(no_args_is_help=True, help="The simulated line of CAEN N1470 high-voltage boards.")
@@ -39,10 +39,10 @@ def _plan_of_site(site: Any, system: str) -> _Plan:
     try:
         entry = site.ioc(system)
     except KeyError as error:
-        fail_with(str(error.args[0]), 2)
+        fail(str(error.args[0]), 2)
     config = entry.config
     if not isinstance(config, HvConfig):
-        fail_with(f"{system} of site {site.name} is of kind {entry.kind}, not hv", 2)
+        fail(f"{system} of site {site.name} is of kind {entry.kind}, not hv", 2)
     addresses = {board.name: board.address for board in config.boards}
     boards = {board.name: Board(board.address, channels=board.channels, name=board.model) for board in config.boards}
     for mapped in config.channels:  # boards keep their settings: these are found as the last Init left them
@@ -82,8 +82,8 @@ def serve(
     Prints `ready`, the line's address and the address for `ctl --control`. Speaks the N1470's ASCII protocol: try
     `printf '$BD:00,CMD:MON,CH:4,PAR:VMON\\r\\n' | nc -q1 127.0.0.1 1470`.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    loaded = None if site is None else load_site_file(site, state)
+    log_to_stderr()
+    loaded = None if site is None else open_site(site, state)
     plan = _Plan([Board(number) for number in range(boards)]) if loaded is None else _plan_of_site(loaded, system)
     for board in plan.boards:
         board.mask = mask
@@ -98,7 +98,7 @@ def serve(
     try:
         asyncio.run(_serve(simulator, control, host, None if pty else line_port, control_port, place, system))
     except OSError as error:
-        fail_with(f"simulator: {error.strerror or error}")
+        fail(f"simulator: {error.strerror or error}")
 
 
 async def _serve(

@@ -7,34 +7,19 @@ import socket
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from iocs.hv.simulator import Cable
 from iocs.hv.simulator_faults import Distortion
+from owlshift.commands.common import fail as fail_with
+from owlshift.commands.common import open_site
 from owlshift.kinds import read_simulator_place
 
 ctl = typer.Typer(no_args_is_help=True, help="Make a running simulator fail, or look at it.")
 cable = typer.Typer(no_args_is_help=True, help="Pull the cable, or plug it in again.")
 ctl.add_typer(cable, name="cable")
-
-
-def fail_with(text: str, code: int = 1) -> NoReturn:
-    """Print one clear line and end with `code`."""
-    typer.echo(f"owl: {text}", err=True)
-    raise typer.Exit(code)
-
-
-def load_site_file(path: Path, state: Path | None = None) -> Any:
-    """The site; ends with 2 and all its problems when it is no good."""
-    from owlshift.site import SiteError, load_site
-
-    try:
-        return load_site(path, state)
-    except SiteError as error:
-        typer.echo(str(error), err=True)
-        fail_with("the site file can't be used", 2)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -81,7 +66,7 @@ def _find(context: typer.Context) -> tuple[str, int]:
     site, state, system, control = context.obj
     if control is None:
         if site is not None:
-            state = load_site_file(site, state).state
+            state = open_site(site, state).state
         elif state is None:
             from owlshift.site import default_state
 

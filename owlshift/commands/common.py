@@ -13,9 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from owlshift.kinds import LOG_FORMAT
 from owlshift.site import Site, SiteError, demo_site_path, load_site
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 SiteOption = Annotated[
     Path | None,

@@ -18,8 +18,8 @@ import typer
 from pydantic import ValidationError
 
 from owlshift.commands.common import SiteOption, StateOption, fail, log_to_stderr, open_site
-from owlshift.kinds import IocKind, ioc_kinds, load_object, read_simulator_place
-from owlshift.site import IocEntry, Site
+from owlshift.kinds import SUPERVISED, IocKind, ioc_kinds, load_object, read_simulator_place
+from owlshift.site import IocEntry, Site, checked_backend
 from owlshift.supervisor import die_with_parent
 
 SIMULATOR_START = 30.0  # seconds that a simulator may take until it says where it is
@@ -47,13 +47,14 @@ def ioc_command(kind: IocKind) -> Callable[..., None]:
                 fail(f"prefix {prefix!r} should be like DEMO:HV: (letters, digits, _ and -, ending in a colon)", 2)
             entry = replace(entry, prefix=prefix)
         if backend:
-            if backend != "sim" and not re.fullmatch(r"tcp://[^:/\s]+:\d{1,5}|serial:///\S+", backend):
-                fail(f'backend {backend!r} should be "sim", "tcp://HOST:PORT" or "serial:///dev/NAME"', 2)
-            entry = replace(entry, backend=backend)
+            try:
+                entry = replace(entry, backend=checked_backend(backend))
+            except ValueError as error:
+                fail(f"backend {backend!r} {error}", 2)
         if config is not None:
             entry = replace(entry, config=_config(kind, config))
         simulator = None
-        if entry.backend == "sim" and not os.environ.get("OWLSHIFT_SUPERVISED"):
+        if entry.backend == "sim" and not os.environ.get(SUPERVISED):
             simulator = _OwnSimulator(site, entry)
             simulator.start()
         from owlshift.ioc import CaServerSettings, serve

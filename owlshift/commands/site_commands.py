@@ -36,7 +36,7 @@ from owlshift.supervisor import (
     site_summary,
 )
 
-READY_TIMEOUT = 120.0
+READY_PATIENCE = 60.0  # seconds between lines that say what a site still waits for
 SEARCH_TIME = 0.4  # seconds; an IOC on this host answers a search within some milliseconds
 
 ForOption = Annotated[
@@ -110,15 +110,15 @@ async def _supervise(supervisor: Supervisor, site: Site, seconds: float | None, 
 async def _greet(supervisor: Supervisor, site: Site, seconds: float | None, demo: bool) -> None:
     if seconds is not None:
         asyncio.get_running_loop().call_later(seconds, supervisor.stop)
-    if not await supervisor.wait_ready(READY_TIMEOUT):
+    while not await supervisor.wait_ready(READY_PATIENCE):
+        if supervisor.stopping:
+            return
         late = [f"{s.name} ({s.message or s.state})" for s in supervisor.statuses.values() if s.state != "running"]
-        if late and not supervisor.stopping:
-            typer.echo(f"not ready yet: {', '.join(late)}; trying on", err=True)
-        return
+        typer.echo(f"not ready yet: {', '.join(late)}; trying on", err=True)
     typer.echo("\n".join(_welcome(site, seconds, demo)))
     if demo and has_display():
         # The screens are the operator's: closing them stops nothing, and the site's end closes them.
-        environment = {**os.environ, **site.ca_environment()}
+        environment = {**os.environ, **site.ca_environment(), "OWLSHIFT_STATE": str(site.state)}
         argv = [sys.executable, "-m", "owlshift", "screens"]
         screens = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
         try:
@@ -133,8 +133,8 @@ def _welcome(site: Site, seconds: float | None, demo: bool) -> list[str]:
     lines += [f"  export {name}={value}" for name, value in site.ca_environment().items()]
     if not demo:
         lines += ["So that owl's other commands speak of this site:", f"  export OWLSHIFT_SITE={site.path}"]
-        if site.state != default_state(site.name):
-            lines += [f"  export OWLSHIFT_STATE={site.state}"]
+    if site.state != default_state(site.name):
+        lines += [f"  export OWLSHIFT_STATE={site.state}"]
     lines += ["", *site_summary(site)]
     if site.examples:
         lines += ["", "To try, in another shell:"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from owlshift.kinds import RESTART_EXIT_CODE
+from owlshift.kinds import LOG_FORMAT, RESTART_EXIT_CODE, SUPERVISED
 
 from .access import AccessFileError, AccessSecurity
 from .alarms import stamp
@@ -25,8 +25,6 @@ from .values import STRING_BYTES, cut
 
 log = logging.getLogger("owlshift.ioc")
 
-SUPERVISED = "OWLSHIFT_SUPERVISED"
-"""Set in the environment by a supervisor that restarts on `RESTART_EXIT_CODE`; without it the IOC restarts itself."""
 STOP_TIMEOUT = 8.0
 """Seconds that `Ioc.stop`, and then the server, may take."""
 ACCESS_POLL = 1.0
@@ -54,9 +52,7 @@ def serve(
     supervisor; alone, the process executes itself again and this does not return.
     """
     if not logging.getLogger().handlers:
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout
-        )
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stdout)
     code = asyncio.run(_serve(ioc, settings or CaServerSettings(), state_dir, access_file))
     if code == RESTART_EXIT_CODE and not os.environ.get(SUPERVISED):
         log.info("%s starting anew", ioc.prefix)
