@@ -4,7 +4,12 @@
 http = ["127.0.0.1:17665", "127.0.0.1:17668"]   # where retrieval listens; one text will do
 folder = "archive"                              # below the site's state folder, or absolute
 
-[[archiver.policy]]                             # the first policy whose glob fits decides
+[archiver.tiers.months]                         # where old segments go, and how long they are kept
+place = "s3://archive/demo?endpoint_override=s3.lab:9000&scheme=http"
+retention_days = 3650
+
+[[archiver.policy]]                             # the first policy that fits decides
+name = "currents"
 pv = "DEMO:HV:*:IMon*"
 method = "scan"
 period = 1.0
@@ -24,6 +29,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Method = Literal["monitor", "scan", "none"]
+PvType = Literal["string", "short", "float", "enum", "char", "long", "double"]
 
 PV_NAME = r"^[A-Za-z0-9_\-+:\[\]<>;/,#{}^.]{1,60}$"
 
@@ -41,22 +47,123 @@ class Sampling(BaseModel):
     method: Method = "monitor"
     period: Annotated[float, Field(gt=0, le=86400)] = DEFAULT_PERIOD
     """Seconds; only `scan` uses it."""
+    deadband: Annotated[float, Field(ge=0)] = 0.0
+    """A number that differs by no more than this from the last kept one is not kept, unless its severity changed."""
+    fields: tuple[Annotated[str, Field(pattern=r"^[A-Z0-9_]{1,16}$")], ...] = ()
+    """Fields of the record, such as ADEL, whose values are kept beside the PV's limits, units and description."""
 
 
 class PolicyRule(Sampling):
-    """How PVs whose name fits the glob `pv` are archived, whatever their IOC says."""
+    """How PVs are archived that fit all of the rule's conditions, whatever their IOC says."""
 
-    pv: str = Field(min_length=1)
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$")
+    """What the policy is called in requests and reports."""
+    doc: str = ""
+    pv: str | None = Field(default=None, min_length=1)
+    """A glob that the PV's name must fit."""
+    regex: str | None = Field(default=None, min_length=1)
+    """A regular expression that the whole name must match."""
+    type: tuple[PvType, ...] | None = None
+    """Native types, of which the PV must have one; only a PV that has connected fits."""
+    array: bool | None = None
+    """Whether the PV must be an array (true) or a scalar (false)."""
+    min_rate: Annotated[float, Field(ge=0)] | None = None
+    """Events/s that the PV must send at least; known some seconds after it has connected."""
+    max_rate: Annotated[float, Field(ge=0)] | None = None
+    metadata: dict[str, str] = {}
+    """Globs that metadata must fit, for example `{ EGU = "uA" }`."""
+
+    @field_validator("regex")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"is no regular expression ({error})") from None
+        return value
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _one_type(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _condition(self) -> PolicyRule:
+        named = any(v is not None for v in (self.pv, self.regex, self.type, self.array, self.min_rate, self.max_rate))
+        if not named and not self.metadata:
+            raise ValueError('fits everything; give it a condition, for example pv = "DEMO:*" (or pv = "*")')
+        return self
 
     def fits(self, name: str) -> bool:
-        """Whether the rule is about the PV `name`."""
-        return fnmatchcase(name, self.pv)
+        """Whether the PV's name fits; the other conditions need to know more of it."""
+        if self.pv is not None and not fnmatchcase(name, self.pv):
+            return False
+        return self.regex is None or re.fullmatch(self.regex, name) is not None
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the name alone decides."""
+        rest = (self.type, self.array, self.min_rate, self.max_rate)
+        return not self.metadata and all(condition is None for condition in rest)
 
 
 class PvRule(Sampling):
     """A PV that is archived although no catalogue names it (or otherwise than its catalogue says)."""
 
     name: str = Field(pattern=PV_NAME)
+
+
+class TierConfig(BaseModel):
+    """Where the segments of one tier lie, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    place: str | None = Field(default=None, min_length=1)
+    """A folder (a relative one is below the archive's), or the URL of an object store: `s3://bucket/prefix?…`.
+
+    Credentials never stand here: they come from the environment (AWS_ACCESS_KEY_ID and the like).
+    """
+    retention_days: Annotated[float, Field(gt=0)] | None = None
+    """Days after which whole segments are deleted; without it nothing ever is."""
+
+    @field_validator("place")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        if value is not None and re.match(r"[a-z0-9+]+://[^/?]*@", value):
+            raise ValueError("must hold no credentials; put them into the environment (AWS_ACCESS_KEY_ID and so on)")
+        return value
+
+
+class Tiers(BaseModel):
+    """The places of segments by age: out of logs and of today, of whole days, of whole months."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minutes: TierConfig = TierConfig()
+    days: TierConfig = TierConfig()
+    months: TierConfig = TierConfig()
+
+
+class AccessConfig(BaseModel):
+    """Who may change what is archived. Reading is open."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tokens: str | None = Field(default=None, min_length=1)
+    """A file with a line `user:SHA-256 of the token, in hex` for everybody who may write; relative to the site file."""
+    asg: str = Field(default="ARCHIVER", pattern=r"^[A-Za-z0-9_]{1,40}$")
+    """The access security group of the site's ACF whose rules say who may write."""
+
+
+class Pin(BaseModel):
+    """PVs that a certain engine archives, whatever the hash of their names says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pv: str = Field(min_length=1)
+    """A glob."""
+    engine: str
 
 
 class ArchiverConfig(BaseModel):
@@ -81,7 +188,22 @@ class ArchiverConfig(BaseModel):
     search: tuple[str, ...] = ()
     """CA addresses beside the site's own, in which to look for PVs: `10.1.2.255` or `ioc.lab:5066`."""
     retention_days: Annotated[float, Field(gt=0)] | None = None
-    """Days after which whole segments are deleted; without it nothing ever is."""
+    """Days after which whole segments of any tier are deleted; without it nothing ever is."""
+    tiers: Tiers = Tiers()
+    cache: Annotated[int, Field(ge=16, le=1 << 20)] = 2048
+    """MiB on the local disk for what was read from object stores."""
+    engines: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,19}$")], ...] = ()
+    """Names of engines that share the PVs by a hash of their names; without them there is one."""
+    here: tuple[str, ...] | None = None
+    """Those of `engines` that run on this host; without it all."""
+    pin: tuple[Pin, ...] = ()
+    remote: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """URLs of other engines' places in object stores, which retrieval here serves too."""
+    access: AccessConfig = AccessConfig()
+    system: str = Field(default="ARCH", pattern=r"^[A-Za-z0-9_-]{0,20}$")
+    """The archiver's own IOC serves its PVs under `SITE:SYSTEM:`; an empty name: there is none."""
+    limit: Annotated[int, Field(ge=0)] = 0
+    """Samples that one answer may hold at most (0: any number; answers are streams and need no memory)."""
     policy: tuple[PolicyRule, ...] = ()
     pv: tuple[PvRule, ...] = ()
 
@@ -109,6 +231,16 @@ class ArchiverConfig(BaseModel):
             for index, rule in enumerate(self.pv)
             if seen.setdefault(rule.name, index) != index
         ]
+        if len(set(self.engines)) < len(self.engines):
+            twice.append("engines: names an engine twice")
+        twice += [
+            f"{key}: {name!r} is none of the engines ({', '.join(self.engines) or 'there are no named ones'})"
+            for key, name in [
+                *(("here", name) for name in self.here or ()),
+                *((f"pin.{index}.engine", pin.engine) for index, pin in enumerate(self.pin)),
+            ]
+            if name not in self.engines
+        ]
         if twice:
             raise ValueError("\n".join(twice))
         return self
@@ -117,13 +249,20 @@ class ArchiverConfig(BaseModel):
         """The archive's folder of a site whose state is in `state`."""
         return state / Path(self.folder).expanduser()
 
+    def store_folders(self, state: Path) -> dict[str, Path]:
+        """The store of each engine of this host, by its name ("" for the only one)."""
+        folder = self.archive_folder(state)
+        if not self.engines:
+            return {"": folder}
+        return {name: folder / "engines" / name for name in (self.engines if self.here is None else self.here)}
+
     def sampling(self, name: str, declared: Sampling | None) -> Sampling:
         """How the PV `name` is archived: by its own rule here, else the first policy that fits, else as declared."""
         for rule in self.pv:
             if rule.name == name:
                 return Sampling(method=rule.method, period=rule.period)
         for policy in self.policy:
-            if policy.fits(name):
+            if policy.by_name and policy.fits(name):
                 return Sampling(method=policy.method, period=policy.period)
         return declared or Sampling(method="none")
 
