@@ -1,4 +1,4 @@
-# make demo | test | check | setup | bench | screens: each sets up all that it needs in .venv first.
+# make demo | test | check | setup | bench | bench-archiver | screens: each sets up all that it needs in .venv first.
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 ARGS ?=
 
-.PHONY: demo test check setup bench screens format clean
+.PHONY: demo test check setup clients bench bench-archiver screens format clean
 
 demo: setup
 	@$(BIN)/owl demo $(if $(FOR),--for $(FOR))
@@ -45,8 +45,26 @@ bench: setup
 	$(BIN)/python benchmarks/ioc_throughput.py
 	$(BIN)/python benchmarks/ioc_stability.py --minutes 10
 
+# archive clients that cannot stand beside ours in one environment: they want another protobuf
+clients: .venv-clients/.ready
+
+.venv-clients/.ready: tests/clients/requirements.txt | setup
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+bench-archiver: setup
+	$(BIN)/python benchmarks/archive_size.py
+	$(BIN)/python benchmarks/archive_read.py
+	$(BIN)/python benchmarks/archive_operators.py
+	$(BIN)/python benchmarks/archive_reports.py
+	$(BIN)/python benchmarks/archive_ingest.py
+	$(BIN)/python benchmarks/archive_ingest.py --max
+	$(BIN)/python benchmarks/archive_many.py
+	$(BIN)/python benchmarks/archive_torture.py
+
 screens: setup
 	@$(BIN)/owl screens
 
 clean:
-	rm -rf .venv tests/out build dist
+	rm -rf .venv .venv-clients tests/out build dist
