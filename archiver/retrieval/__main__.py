@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from archiver.retrieval.mounts import Place
 
 app = typer.Typer(add_completion=False)
 
@@ -19,19 +22,21 @@ def main(
     http: Annotated[list[str] | None, typer.Option(help="Where to listen, host:port; may be given again.")] = None,
 ) -> None:
     """Serve an archive over HTTP, in the words of the Archiver Appliance, until told to stop."""
+    from archiver.retrieval.mounts import Place
     from archiver.retrieval.server import run
 
     if folder is not None and site is None:
-        raise typer.Exit(run(folder, http or ["127.0.0.1:17665"]))
+        raise typer.Exit(run(Place(folder, folders={"": folder}), http or ["127.0.0.1:17665"]))
     if site is None or folder is not None:
         raise typer.BadParameter("give either --site FILE or --folder DIR")
-    place, addresses = _of_site(site, state)
-    raise typer.Exit(run(place, http or addresses))
+    place = _of_site(site, state)
+    raise typer.Exit(run(place, http or place.config.http))
 
 
-def _of_site(path: Path, state: Path | None) -> tuple[Path, list[str]]:
-    """The archive's folder and the addresses that a site file gives."""
+def _of_site(path: Path, state: Path | None) -> Place:
+    """The archive that a site file describes."""
     from archiver.config import ArchiverConfig
+    from archiver.retrieval.mounts import Place
     from owlshift.site import SiteError, load_site
 
     try:
@@ -43,7 +48,7 @@ def _of_site(path: Path, state: Path | None) -> tuple[Path, list[str]]:
     if not isinstance(config, ArchiverConfig):
         print(f"{path}: there is no [archiver] section", file=sys.stderr)
         raise typer.Exit(2)
-    return config.archive_folder(site.state), list(config.http)
+    return Place(config.archive_folder(site.state), config, config.store_folders(site.state), site)
 
 
 if __name__ == "__main__":

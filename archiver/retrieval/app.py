@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archiver.retrieval import catalogue, pb, source, text
@@ -54,11 +55,25 @@ except PackageNotFoundError:  # pragma: no cover
     VERSION = "owlshift"
 
 
+class Ledger(Protocol):
+    """What retrieval reads of management's ledger."""
+
+    def version(self) -> int:
+        """A number that changes with every change."""
+        ...
+
+    def aliases(self) -> dict[str, str]:
+        """Alias -> PV."""
+        ...
+
+
 class Retrieval:
     """The handlers. Blocking work (files, encoding) is done in worker threads."""
 
-    def __init__(self, reader: StoreReader) -> None:
+    def __init__(self, reader: StoreReader, ledger: Ledger | None = None, limit: int = 0) -> None:
         self.reader = reader
+        self.ledger = ledger
+        self.limit = limit
         self.workers = Workers()
 
     # Samples
@@ -331,15 +346,22 @@ class _CrossOrigin:
         await self._app(scope, receive, open_to_all)
 
 
-def create_app(reader: StoreReader) -> ASGIApp:
-    """The application that answers from this store."""
-    r = Retrieval(reader)
+def create_app(
+    reader: StoreReader, routes: Sequence[BaseRoute] = (), ledger: Ledger | None = None, limit: int = 0
+) -> ASGIApp:
+    """The application that answers from this store.
+
+    `routes` (those of management and of the page) go before retrieval's own, at any path. `ledger`: aliases, and what
+    is archived and how. `limit`: samples that one answer may hold (0: any number).
+    """
+    r = Retrieval(reader, ledger, limit)
 
     def get(path: str, handler: Callable[[Request], Awaitable[ASGIApp]], *more: str) -> Route:
         return Route(path, _endpoint(handler), methods=["GET", *more])
 
     data, bpl, mgmt = "/retrieval/data", "/retrieval/bpl", "/mgmt/bpl"
     routes = [
+        *routes,
         get("/", r.front),
         get("/retrieval/ping", r.ping),
         get(f"{data}/getDataAtTime", r.get_data_at_time, "POST"),

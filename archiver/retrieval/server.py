@@ -10,12 +10,13 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import uvicorn
 
+from archiver.retrieval import mounts
 from archiver.retrieval.app import create_app
-from archiver.store import StoreReader
+from archiver.retrieval.mounts import Place
+from archiver.retrieval.stream import Workers
 from owlshift.kinds import LOG_FORMAT
 
 log = logging.getLogger("archiver.retrieval")
@@ -85,9 +86,11 @@ def url_of(sock: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-async def _serve(folder: Path, sockets: list[socket.socket]) -> None:
+async def _serve(place: Place, sockets: list[socket.socket]) -> None:
+    reader, ledger = mounts.open_reader(place), mounts.open_ledger(place)
+    more = mounts.routes(place, reader, ledger, Workers())
     config = uvicorn.Config(
-        create_app(StoreReader(folder)),
+        create_app(reader, more, ledger, place.config.limit),
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -105,8 +108,8 @@ async def _serve(folder: Path, sockets: list[socket.socket]) -> None:
     await server.serve(sockets)
 
 
-def run(folder: Path, addresses: Sequence[str]) -> int:
-    """Serve the archive in `folder` until SIGTERM or SIGINT. Returns the exit code: 0, or 1 when it cannot start."""
+def run(place: Place, addresses: Sequence[str]) -> int:
+    """Serve an archive until SIGTERM or SIGINT. Returns the exit code: 0, or 1 when it cannot start."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         # garbage from the network is not worth a line each; a failure of ours is
@@ -117,7 +120,7 @@ def run(folder: Path, addresses: Sequence[str]) -> int:
         print(f"archiver retrieval: {error}", file=sys.stderr)
         return 1
     try:
-        uvloop_run(_serve(folder, sockets))
+        uvloop_run(_serve(place, sockets))
     finally:
         for sock in sockets:
             sock.close()
