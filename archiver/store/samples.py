@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,8 @@ class Samples:
     `time_ns`: i8[n], nanoseconds since 1970 UTC. `severity`: u1[n]. `status`: u2[n].
     `values`: scalars (`array` false): (n,) of the type's dtype, strings as an object array of `str`.
     Arrays: (n, count) when all are equally long, else a 1-D object array of 1-D arrays.
+    `notes`: what is to be said of single samples beside their values (row -> name -> text); what comes from disk has
+    none, retrieval adds them.
     """
 
     dbr: Dbr
@@ -38,6 +41,7 @@ class Samples:
     severity: np.ndarray
     status: np.ndarray
     values: np.ndarray
+    notes: Mapping[int, Mapping[str, str]] | None = None
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -50,8 +54,18 @@ class Samples:
         return int(self.values.shape[1]) if self.values.ndim == 2 else -1
 
     def __getitem__(self, rows: slice) -> Samples:
+        notes = self.notes
+        if notes:
+            chosen = range(*rows.indices(len(self)))
+            notes = {chosen.index(row): note for row, note in notes.items() if row in chosen}
         return Samples(
-            self.dbr, self.array, self.time_ns[rows], self.severity[rows], self.status[rows], self.values[rows]
+            self.dbr,
+            self.array,
+            self.time_ns[rows],
+            self.severity[rows],
+            self.status[rows],
+            self.values[rows],
+            notes or None,
         )
 
 
