@@ -5,7 +5,9 @@ registry.log      ids and metadata of PVs, append-only
 manifest.json     which segments there are and the first log that isn't in one; replaced at once
 channels-N.npy    newest time of every PV in the segments, belongs to a manifest
 wal/N.log         the write-ahead log
-segments/KIND/    Parquet files, each with its index beside it
+segments/KIND/    Parquet files, each with its index and summaries beside it; tiers may have places elsewhere
+incoming/         imported samples that wait to be taken in
+cache/            blocks of files in object stores
 quarantine/       what was damaged, kept aside
 engine.json       the engine's counters, replaced every few seconds
 """
@@ -16,9 +18,14 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
+
+if TYPE_CHECKING:
+    from archiver.store.cache import BlockCache
+    from archiver.store.manifest import Segment
+    from archiver.store.places import Place
 
 
 class StoreError(Exception):
@@ -26,10 +33,16 @@ class StoreError(Exception):
 
 
 class Layout:
-    """The paths of an archive folder."""
+    """The paths of an archive folder, and the places of its segments.
 
-    def __init__(self, folder: Path) -> None:
+    `cache_limit`: bytes on the local disk for what is read from object stores.
+    """
+
+    def __init__(self, folder: Path, cache_limit: int = 2048 << 20) -> None:
         self.folder = folder
+        self.cache_limit = cache_limit
+        self._places: dict[str, Place] = {}
+        self._cache: BlockCache | None = None
         self.lock = folder / "lock"
         self.registry = folder / "registry.log"
         self.manifest = folder / "manifest.json"
@@ -37,6 +50,25 @@ class Layout:
         self.segments = folder / "segments"
         self.quarantine = folder / "quarantine"
         self.engine = folder / "engine.json"
+        self.incoming = folder / "incoming"
+        self.cache = folder / "cache"
+
+    def place(self, spec: str = "") -> Place:
+        """The place that a manifest writes as `spec`; "" is the archive's own. PlaceError when there can be none."""
+        found = self._places.get(spec)
+        if found is None:
+            # these import this module
+            from archiver.store.cache import BlockCache
+            from archiver.store.places import open_place
+
+            if self._cache is None:
+                self._cache = BlockCache(self.cache, self.cache_limit)
+            found = self._places[spec] = open_place(spec, self.folder, self._cache)
+        return found
+
+    def place_of(self, segment: Segment) -> Place:
+        """Where the files of a segment lie."""
+        return self.place(segment.place)
 
     def log(self, number: int) -> Path:
         """The file of log `number`."""

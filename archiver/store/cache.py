@@ -1,0 +1,177 @@
+"""A cache on the local disk for what is read from object stores: blocks of files that never change.
+
+Each block is a file of its own under a name that says what it is, with its length and checksum in front. Several
+threads and processes may share a folder: blocks appear at once, and one that is gone or damaged is fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+BLOCK = 1 << 20
+"""Bytes fetched at a time."""
+
+LIMIT = 2048 << 20
+"""Bytes in a cache, unless said otherwise."""
+
+_HEAD = struct.Struct("<4sII")
+_MAGIC = b"OWLB"
+
+Fetch = Callable[[int, int], bytes]
+
+
+class BlockCache:
+    """Blocks in `folder`, at most `limit` bytes of them; the longest unused go first."""
+
+    def __init__(self, folder: Path, limit: int = LIMIT) -> None:
+        self.folder = folder
+        self.limit = limit
+        self.hits = 0
+        self.misses = 0
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[str, int] | None = None
+        self._size = 0
+        self._fetching: dict[str, threading.Lock] = {}
+
+    def get(self, key: str, block: int, size: int, fetch: Fetch) -> bytes:
+        """Block number `block` of the file `key` of `size` bytes; `fetch(start, end)` gets it from its store."""
+        name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-{block}"
+        start, end = block * BLOCK, min((block + 1) * BLOCK, size)
+        content = self._load(name, end - start)
+        if content is not None:
+            self.hits += 1
+            return content
+        with self._lock:
+            turn = self._fetching.setdefault(name, threading.Lock())
+        try:
+            with turn:
+                # another thread may have fetched it while this one waited for its turn
+                content = self._load(name, end - start)
+                if content is None:
+                    content = fetch(start, end)
+                    self.misses += 1
+                    if len(content) != end - start:
+                        raise OSError(f"{len(content)} bytes instead of {end - start} from the object store")
+                    self._store(name, content)
+        finally:
+            with self._lock:
+                self._fetching.pop(name, None)
+        return content
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name[:2] / name
+
+    def _load(self, name: str, length: int) -> bytes | None:
+        try:
+            data = self._path(name).read_bytes()
+        except OSError:
+            return None
+        if len(data) != _HEAD.size + length:
+            return None
+        magic, stored, crc = _HEAD.unpack_from(data)
+        content = data[_HEAD.size :]
+        if magic != _MAGIC or stored != length or zlib.crc32(content) != crc:
+            return None
+        with self._lock:
+            if self._blocks is not None and name in self._blocks:
+                self._blocks.move_to_end(name)
+        return content
+
+    def _store(self, name: str, content: bytes) -> None:
+        """Keep a block; a disk that takes none of it only makes things slower."""
+        path = self._path(name)
+        part = path.with_name(f"{name}.{os.getpid()}.{threading.get_ident()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(part, "wb") as file:
+                file.write(_HEAD.pack(_MAGIC, len(content), zlib.crc32(content)))
+                file.write(content)
+            os.replace(part, path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
+            return
+        with self._lock:
+            blocks = self._known()
+            self._size += _HEAD.size + len(content) - blocks.pop(name, 0)
+            blocks[name] = _HEAD.size + len(content)
+            gone = []
+            while self._size > self.limit and len(blocks) > 1:
+                old, size = blocks.popitem(last=False)
+                self._size -= size
+                gone.append(old)
+        for old in gone:
+            with suppress(OSError):
+                self._path(old).unlink()
+
+    def _known(self) -> OrderedDict[str, int]:
+        """What is in the folder, oldest first: looked for once, blocks of earlier processes among it."""
+        if self._blocks is None:
+            found = []
+            for path in self.folder.glob("??/*"):
+                with suppress(OSError):
+                    status = path.stat()
+                    if path.suffix == ".part":
+                        path.unlink()
+                    else:
+                        found.append((status.st_mtime_ns, path.name, status.st_size))
+            self._blocks = OrderedDict((name, size) for _, name, size in sorted(found))
+            self._size = sum(self._blocks.values())
+        return self._blocks
+
+
+class CachedFile(io.RawIOBase):
+    """A file of an object store, read by blocks through a cache. One thread at a time."""
+
+    def __init__(self, cache: BlockCache, key: str, size: int, fetch: Fetch) -> None:
+        super().__init__()
+        self._cache, self._key, self._size, self._fetch = cache, key, size, fetch
+        self._place = 0
+        self._last: tuple[int, bytes] = (-1, b"")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset from the start, from here or from the end."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = max(0, base + offset)
+        return self._place
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Up to `size` bytes, all to the end for -1."""
+        end = self._size if size is None or size < 0 else min(self._place + size, self._size)
+        parts = []
+        while self._place < end:
+            block = self._place // BLOCK
+            if self._last[0] != block:
+                self._last = (block, self._cache.get(self._key, block, self._size, self._fetch))
+            first = self._place - block * BLOCK
+            part = self._last[1][first : first + end - self._place]
+            parts.append(part)
+            self._place += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill `buffer` as far as the file goes."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

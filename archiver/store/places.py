@@ -1,0 +1,350 @@
+"""Places: where a tier's files lie, a folder or an object store behind one small interface.
+
+Names within a place are relative paths with `/`, such as `double/days-2026-11-20-….parquet`. Every place but the
+archive's own folder holds a marker that says whose it is: where the marker can't be seen the place is away (a disk that
+isn't mounted, a bucket that doesn't answer), and a file that can't be found there isn't lost.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+import pyarrow as pa
+
+from archiver.store.cache import BlockCache, CachedFile
+from archiver.store.files import StoreError, reason, replace_file, sync_file, sync_folder
+
+MARKER = "owlshift-place.json"
+FORMAT = "owlshift-place"
+
+URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+
+CONNECT_TIMEOUT = 5.0
+REQUEST_TIMEOUT = 20.0
+ATTEMPTS = 2
+"""An object store that is away must not hold anybody up for minutes: whoever needs it tries again by itself."""
+
+CHUNK = 1 << 22
+
+
+class PlaceError(StoreError):
+    """The place is away or refuses: nothing is known of its files. str() is one clear line."""
+
+
+class Place(Protocol):
+    """Files by name. FileNotFoundError: the place answers and has no such file. PlaceError: it doesn't answer."""
+
+    spec: str
+    """How a manifest writes it: "" for the archive's own, a folder, or a URL."""
+    local: Path | None
+    """Its folder, when it is one."""
+
+    def open(self, name: str) -> Any:
+        """The file for reading at any offset, as `pyarrow.parquet.ParquetFile` wants it."""
+        ...
+
+    def read_bytes(self, name: str) -> bytes:
+        """All of a (small) file."""
+        ...
+
+    def put(self, name: str, source: Path) -> None:
+        """Copy a local file to `name`, at once and durably."""
+        ...
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Write a small file, at once and durably."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that isn't there is fine."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        ...
+
+    def list(self) -> list[tuple[str, int]]:
+        """All files, sorted by name, with their sizes; not the marker."""
+        ...
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """All of a file in pieces, past any cache."""
+        ...
+
+
+class LocalPlace:
+    """A folder. The archive's own (`spec` "") is always there; another one is away when its marker can't be seen."""
+
+    def __init__(self, folder: Path, spec: str = "") -> None:
+        self.folder = folder
+        self.spec = spec
+        self.local: Path | None = folder
+
+    def path(self, name: str) -> Path:
+        """Where a file lies."""
+        return self.folder / name
+
+    def open(self, name: str) -> pa.NativeFile:
+        """The file, mapped into memory."""
+        with self._asked(name):
+            return pa.memory_map(str(self.path(name)), "r")
+
+    def read_bytes(self, name: str) -> bytes:
+        """All of a file."""
+        with self._asked(name):
+            return self.path(name).read_bytes()
+
+    def put(self, name: str, source: Path) -> None:
+        """Copy a file here; OSError (disk full and the like) leaves nothing behind."""
+        self._there()
+        target = self.path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.part")
+        try:
+            shutil.copyfile(source, part)
+            sync_file(part)
+            part.replace(target)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(target.parent)
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Write a file."""
+        if name != MARKER:
+            self._there()
+        target = self.path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(target, content)
+
+    def delete(self, name: str) -> None:
+        """Remove a file."""
+        self._there()
+        self.path(name).unlink(missing_ok=True)
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        with self._asked(name):
+            return self.path(name).stat().st_size
+
+    def list(self) -> list[tuple[str, int]]:
+        """All files and their sizes, those of conversions that were cut off included."""
+        self._there()
+        found = []
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                path = Path(folder) / name
+                relative = path.relative_to(self.folder).as_posix()
+                if relative != MARKER:
+                    found.append((relative, path.stat().st_size))
+        return sorted(found)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """All of a file in pieces."""
+        with self._asked(name), open(self.path(name), "rb") as file:
+            while piece := file.read(CHUNK):
+                yield piece
+
+    def _there(self) -> None:
+        if self.spec and not (self.folder / MARKER).exists():
+            raise PlaceError(f"the folder {self.folder} of the archive isn't there (no {MARKER} in it)")
+
+    @contextmanager
+    def _asked(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError):
+            if name != MARKER:
+                self._there()
+            raise FileNotFoundError(f"{self.path(name)} isn't there") from None
+        except PermissionError as error:
+            raise PlaceError(f"{self.path(name)} can't be read: {reason(error)}") from error
+
+
+class RemotePlace:
+    """A prefix in an object store, read through a cache of blocks. Safe for several threads."""
+
+    def __init__(self, spec: str, cache: BlockCache) -> None:
+        self.spec = spec
+        self.local: Path | None = None
+        self._cache = cache
+        self._fs, self._root = _filesystem(spec)
+        self._sizes: dict[str, int] = {}
+
+    def open(self, name: str) -> pa.NativeFile:
+        """The file, read through the cache."""
+        size = self._sizes.get(name)
+        if size is None:
+            size = self._sizes[name] = self.size(name)
+        key = f"{self.spec}\n{name}\n{size}"
+        return pa.PythonFile(CachedFile(self._cache, key, size, lambda start, end: self._range(name, start, end)), "r")
+
+    def read_bytes(self, name: str) -> bytes:
+        """All of a file, past the cache."""
+        return b"".join(self.chunks(name))
+
+    def put(self, name: str, source: Path) -> None:
+        """Upload a file; it is there once all of it is."""
+        with open(source, "rb") as file:
+            self._write(name, iter(lambda: file.read(CHUNK), b""), source.stat().st_size)
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Upload a small file."""
+        self._write(name, iter([content]), len(content))
+
+    def _write(self, name: str, pieces: Iterator[bytes], size: int) -> None:
+        self._sizes.pop(name, None)
+        with self._asked(name):
+            with self._fs.open_output_stream(self._path(name)) as stream:
+                for piece in pieces:
+                    stream.write(piece)
+            stored = self._fs.get_file_info(self._path(name)).size
+        if stored != size:
+            raise PlaceError(f"{self.spec}: {name} has {stored} bytes after an upload of {size}")
+
+    def delete(self, name: str) -> None:
+        """Remove a file."""
+        self._sizes.pop(name, None)
+        try:
+            with self._asked(name):
+                self._fs.delete_file(self._path(name))
+        except FileNotFoundError:
+            pass
+
+    def size(self, name: str) -> int:
+        """Bytes of a file."""
+        with self._asked(name):
+            info = self._fs.get_file_info(self._path(name))
+            if not info.is_file:
+                raise FileNotFoundError
+            return int(info.size)
+
+    def list(self) -> list[tuple[str, int]]:
+        """All files and their sizes."""
+        from pyarrow.fs import FileSelector
+
+        with self._asked(""):
+            infos = self._fs.get_file_info(FileSelector(self._root, recursive=True, allow_not_found=True))
+        found = [(info.path[len(self._root) + 1 :], int(info.size)) for info in infos if info.is_file]
+        return sorted(entry for entry in found if entry[0] != MARKER)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """All of a file in pieces."""
+        with self._asked(name), self._fs.open_input_stream(self._path(name)) as stream:
+            while piece := stream.read(CHUNK):
+                yield piece
+
+    def _range(self, name: str, start: int, end: int) -> bytes:
+        with self._asked(name), self._fs.open_input_file(self._path(name)) as file:
+            return bytes(file.read_at(end - start, start))
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    @contextmanager
+    def _asked(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            if name != MARKER:
+                self._there()
+            raise FileNotFoundError(f"{self.spec}: {name} isn't there") from None
+        except (OSError, pa.ArrowException) as error:
+            raise PlaceError(f"{self.spec} doesn't answer: {_short(error)}") from error
+
+    def _there(self) -> None:
+        try:
+            there = self._fs.get_file_info(self._path(MARKER)).is_file
+        except (OSError, pa.ArrowException) as error:
+            raise PlaceError(f"{self.spec} doesn't answer: {_short(error)}") from error
+        if not there:
+            raise PlaceError(f"{self.spec} is no place of an archive (no {MARKER} in it)")
+
+
+def open_place(spec: str | Path, base: Path, cache: BlockCache | None = None) -> Place:
+    """The place that a manifest writes as `spec`: "" is `base` / "segments"; relative folders are below `base`.
+
+    PlaceError when a URL can't be understood. Nothing is asked of a store yet.
+    """
+    text = str(spec) if isinstance(spec, Path) else spec
+    if not text:
+        return LocalPlace(base / "segments")
+    if URL.match(text):
+        if text.startswith("file://"):
+            return LocalPlace(Path(urlsplit(text).path), text)
+        return RemotePlace(text, cache or BlockCache(base / "cache"))
+    return LocalPlace(base / Path(text).expanduser(), text)
+
+
+def claim(place: Place, archive: str, new: bool) -> None:
+    """See that `place` is that of the archive with the id `archive`; PlaceError when it is another's, or away.
+
+    `new`: nothing of the archive lies there yet, so a place without a marker gets one (and a folder is made).
+    """
+    if not place.spec:
+        return
+    try:
+        owner = orjson.loads(place.read_bytes(MARKER))
+        known = owner["archive"] if owner["format"] == FORMAT else None
+    except FileNotFoundError:
+        if not new:
+            raise PlaceError(f"{place.spec} isn't there (no {MARKER} in it)") from None
+        place.put_bytes(MARKER, orjson.dumps({"format": FORMAT, "archive": archive}))
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlaceError(f"{place.spec}: {MARKER} isn't readable ({error})") from error
+    if known != archive:
+        raise PlaceError(f"{place.spec} belongs to another archive; give this one a place of its own")
+
+
+def _filesystem(spec: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    try:
+        if spec.startswith("s3://"):
+            return _s3(spec)
+        filesystem, path = fs.FileSystem.from_uri(spec)
+    except (ValueError, TypeError, OSError, pa.ArrowException) as error:
+        raise PlaceError(f"{spec} is no URL of an object store: {_short(error)}") from error
+    return filesystem, path.rstrip("/")
+
+
+S3_OPTIONS = ("endpoint_override", "scheme", "region", "tls_ca_file_path")
+
+
+def _s3(spec: str) -> tuple[Any, str]:
+    from pyarrow import fs
+
+    url = urlsplit(spec)
+    options: dict[str, Any] = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
+    unknown = sorted(set(options) - set(S3_OPTIONS))
+    if unknown:
+        raise ValueError(f"{unknown[0]} is none of the options {', '.join(S3_OPTIONS)}")
+    if url.username or url.password:
+        raise ValueError("credentials belong into the environment")
+    if not url.hostname:
+        raise ValueError("there is no bucket in it")
+    options.setdefault("region", os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1")
+    filesystem = fs.S3FileSystem(
+        connect_timeout=CONNECT_TIMEOUT,
+        request_timeout=REQUEST_TIMEOUT,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        **options,
+    )
+    return filesystem, f"{url.netloc}{url.path}".rstrip("/")
+
+
+def _short(error: BaseException) -> str:
+    text = reason(error) if isinstance(error, OSError) else str(error)
+    return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+__all__ = ["MARKER", "LocalPlace", "Place", "PlaceError", "RemotePlace", "claim", "open_place"]
