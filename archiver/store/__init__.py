@@ -4,9 +4,27 @@
 """
 
 from archiver.store.files import StoreError
+from archiver.store.group import Reader, StoreGroup, open_reader
 from archiver.store.reader import StoreReader
 from archiver.store.records import Columns
-from archiver.store.samples import Dbr, PvInfo, Samples
+from archiver.store.samples import Channels, Dbr, PvInfo, PvTotals, Samples
+from archiver.store.summary import Summary, combine, summarise
 from archiver.store.writer import StoreWriter
 
-__all__ = ["Columns", "Dbr", "PvInfo", "Samples", "StoreError", "StoreReader", "StoreWriter"]
+__all__ = [
+    "Channels",
+    "Columns",
+    "Dbr",
+    "PvInfo",
+    "PvTotals",
+    "Reader",
+    "Samples",
+    "StoreError",
+    "StoreGroup",
+    "StoreReader",
+    "StoreWriter",
+    "Summary",
+    "combine",
+    "open_reader",
+    "summarise",
+]

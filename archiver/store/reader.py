@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from archiver.store.order import NEVER, kept
 from archiver.store.pieces import arrange, cluster, samples_of
 from archiver.store.records import Columns, Kind
 from archiver.store.registry import Registry
-from archiver.store.samples import PvInfo, Samples
-from archiver.store.segment import EVENTS_KIND, KINDS, SegmentFile, index_path, load_index
+from archiver.store.samples import Channels, PvInfo, PvTotals, Samples
+from archiver.store.segment import EVENTS_KIND, KINDS, SegmentFile, arrow_type, index_path, kind_of, load_index
+from archiver.store.summary import Summary, bins_of, check_bins, whole_bins
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,11 @@ class StoreReader:
             self._registry.refresh()
             return sorted(self._registry.ids)
 
+    def has(self, name: str) -> bool:
+        """Whether the archive knows this PV."""
+        with self._lock:
+            return self._find(name) is not None
+
     def info(self, name: str) -> PvInfo | None:
         """What is known of a PV; None for a name that was never archived."""
         with self._lock:
@@ -111,6 +117,27 @@ class StoreReader:
                 last = (piece.dbr, piece.array, piece.count)
         dbr, _, count = last or (None, False, 1)
         return PvInfo(name, dbr, _count(metadata, max(count, 1)), oldest, newest, metadata)
+
+    def infos(self, names: Sequence[str] | None = None) -> list[PvTotals]:
+        """What is stored of each of these PVs (all, sorted, when None); unknown names are left out."""
+        rows = []
+        for name in self.names() if names is None else names:
+            info = self.info(name)
+            if info is None:
+                continue
+            with self._lock:
+                row = self._channel(self._registry.ids[name])
+                kinds, samples = int(row["kinds"]), int(row["samples"])
+            array = bool(kinds & sum(1 << bit for bit, kind in enumerate(KINDS) if kind.endswith("_array")))
+            rows.append(PvTotals(name, info.dbr, array, info.count, info.first_ns, info.last_ns, samples, samples * 8))
+        return rows
+
+    def channels(self) -> Channels:
+        """The table of all PVs: what the segments hold of each, by id, and the names."""
+        with self._lock:
+            self._refresh()
+            table = np.array(self._channels)
+            return Channels(table, dict(self._registry.names))
 
     def metadata_history(self, name: str) -> list[tuple[int, dict[str, str]]]:
         """Every version of a PV's metadata with the time (ns) it was first seen, oldest first."""
@@ -257,6 +284,35 @@ class StoreReader:
         row = index[place]
         return _Entry(segment, int(row["start"]), int(row["rows"]), int(row["oldest"]), int(row["newest"]))
 
+    def read_arrow(self, name: str, from_ns: int, to_ns: int) -> Iterator[pa.RecordBatch]:
+        """As `read`, in Arrow: columns time (timestamp of ns, UTC), severity (u1), status (u2) and value.
+
+        Values have the Arrow type of their kind: strings are `string`, arrays `list`. The schema changes with the type.
+        """
+        return (batch_of(piece) for piece in self.read(name, from_ns, to_ns))
+
+    def newest(self, names: Sequence[str], at_ns: int) -> dict[str, Samples]:
+        """The newest sample (one each) at or before a time (ns) of these PVs; those that have none are left out."""
+        found = {}
+        for name in names:
+            try:
+                pieces = list(self.read(name, at_ns, at_ns))
+            except KeyError:
+                continue
+            if pieces:
+                found[name] = pieces[-1][-1:]
+        return found
+
+    def summaries(self, name: str, unit_s: int, from_ns: int, to_ns: int) -> Iterator[Summary]:
+        """Bins of `unit_s` seconds (60 or 3600) from `from_ns` to `to_ns` (ns, whole bins; the end is excluded).
+
+        Each bin that has samples comes once, ascending; complete and exact, whether it is kept beside a segment or
+        made of samples. Strings and arrays have none. KeyError for an unknown name.
+        """
+        if not check_bins(unit_s, from_ns, to_ns):
+            return iter(())
+        return whole_bins(bins_of(self.read(name, from_ns, to_ns - 1), unit_s, from_ns))
+
     # connection events
 
     def connections(self, name: str, from_ns: int, to_ns: int) -> list[tuple[int, str]]:
@@ -397,3 +453,22 @@ def _count(metadata: dict[str, str], default: int) -> int:
         return int(metadata.get("EAA_COUNT", default))
     except ValueError:
         return default
+
+
+def batch_of(samples: Samples) -> pa.RecordBatch:
+    """Samples as a record batch."""
+    values = samples.values
+    if samples.array and values.ndim == 2:
+        offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+        column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))
+    else:
+        column = pa.array(values.tolist() if samples.array else values, arrow_type(kind_of(samples.dbr, samples.array)))
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(samples.time_ns).cast(pa.timestamp("ns", tz="UTC")),
+            pa.array(samples.severity),
+            pa.array(samples.status.astype(np.uint16)),
+            column.cast(arrow_type(kind_of(samples.dbr, samples.array))),
+        ],
+        names=["time", "severity", "status", "value"],
+    )

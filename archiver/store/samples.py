@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,3 +84,32 @@ class PvInfo:
     first_ns: int | None
     last_ns: int | None
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class PvTotals:
+    """What is stored of one PV, for reports.
+
+    `dbr`, `array`: the type of its newest sample, `dbr` None when it has none. `count`: its elements. `first_ns`,
+    `last_ns`: its oldest and newest sample (ns), None for none. `samples`: in segments and the log. `bytes`: an
+    estimate, by the average sample of its segments.
+    """
+
+    name: str
+    dbr: Dbr | None
+    array: bool
+    count: int
+    first_ns: int | None
+    last_ns: int | None
+    samples: int
+    bytes: int
+
+
+class Channels(NamedTuple):
+    """`table`: structured array by PV id, at least oldest, newest (i8, ns), samples (u8) and kinds; `names`: by id.
+
+    An id that `names` doesn't have is no PV.
+    """
+
+    table: np.ndarray
+    names: dict[int, str]
