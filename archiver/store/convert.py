@@ -97,7 +97,7 @@ def convert(layout: Layout, number: int, content: LogContent, names: dict[int, s
         pv = np.concatenate([c.pv for c in content.samples])
         time_ns = np.concatenate([c.time_ns for c in content.samples])
         ids, key = _by_name(pv, names)
-        sorting = order(key, time_ns, channels["newest"][ids])
+        sorting = order(key, time_ns, channels["kept"][ids])
         stored, duplicate, out_of_order = len(sorting.rows), sorting.duplicate, sorting.out_of_order
         for kind, columns, rows in _split(content.samples, sorting.rows):
             segments.append(_write(layout, number, day, kind, columns, rows, names, channels))
@@ -179,6 +179,7 @@ def _write(
         fresh = channels["samples"][ids] == 0
         channels["oldest"][ids[fresh]] = index["oldest"][fresh]
         channels["newest"][ids] = np.maximum(channels["newest"][ids], index["newest"])
+        channels["kept"][ids] = np.maximum(channels["kept"][ids], index["newest"])
         channels["samples"][ids] += index["rows"]
     channels["kinds"][ids] |= np.uint32(1 << KINDS.index(kind))
     return segment

@@ -6,6 +6,7 @@ manifest.json     which segments there are and the first log that isn't in one; 
 channels-N.npy    newest time of every PV in the segments, belongs to a manifest
 wal/N.log         the write-ahead log
 segments/KIND/    Parquet files, each with its index and summaries beside it; tiers may have places elsewhere
+suspects/         names of segments that a reader couldn't read: the engine looks into them
 incoming/         imported samples that wait to be taken in
 cache/            blocks of files in object stores
 quarantine/       what was damaged, kept aside
@@ -51,6 +52,7 @@ class Layout:
         self.quarantine = folder / "quarantine"
         self.engine = folder / "engine.json"
         self.incoming = folder / "incoming"
+        self.suspects = folder / "suspects"
         self.cache = folder / "cache"
 
     def place(self, spec: str = "") -> Place:
@@ -95,6 +97,16 @@ class Layout:
 def reason(error: OSError) -> str:
     """What the system says, without the number and the path."""
     return (error.strerror or str(error)).lower()
+
+
+def suspect(layout: Layout, name: str, why: str) -> None:
+    """Leave word for the engine that the segment `name` couldn't be read; a folder that can't be written is fine."""
+    try:
+        layout.suspects.mkdir(exist_ok=True)
+        (layout.suspects / name.replace("/", ":")).write_text(why[:1000])
+    except OSError:
+        # whoever reads says so in its own log as well
+        pass
 
 
 def sync_folder(folder: Path) -> None:

@@ -145,6 +145,7 @@ def load_channels(folder: Path, manifest: Manifest) -> np.ndarray:
         old, channels = channels, np.zeros(len(channels), CHANNELS)
         for field_name in CHANNELS_1.names or ():
             channels[field_name] = old[field_name]
+        channels["kept"] = old["newest"]
     if channels.dtype != CHANNELS or channels.ndim != 1:
         raise StoreError(f"{folder / manifest.channels} is no table of channels")
     return channels
@@ -155,6 +156,6 @@ def grow(channels: np.ndarray, size: int) -> np.ndarray:
     if len(channels) >= size:
         return channels
     larger = np.zeros(max(size, len(channels) * 3 // 2), CHANNELS)
-    larger["oldest"] = larger["newest"] = NEVER
+    larger["oldest"] = larger["newest"] = larger["kept"] = NEVER
     larger[: len(channels)] = channels
     return larger
