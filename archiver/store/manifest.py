@@ -16,13 +16,24 @@ FORMAT = "owlshift-archive"
 VERSION = 2
 """Version 1 had neither tiers nor places, checksums or drops by PV; it is read, and becomes version 2 when written."""
 
-CHANNELS = np.dtype([("oldest", "<i8"), ("newest", "<i8"), ("samples", "<u8"), ("kinds", "<u4"), ("dropped", "<u4")])
+CHANNELS = np.dtype(
+    [
+        ("oldest", "<i8"),
+        ("newest", "<i8"),
+        ("samples", "<u8"),
+        ("kinds", "<u4"),
+        ("dropped", "<u4"),
+        ("kept", "<i8"),
+    ]
+)
 """What the segments hold of each PV, by id: times (ns; NEVER for none), samples, bits of the segment kinds.
 
-`dropped`: how many of its samples the order rule has dropped (equal or earlier times), at most 2**32 - 1.
+`dropped`: how many of its samples the order rule has dropped (equal or earlier times). `kept`: the newest time that
+came through the log, from which on the order rule goes; imports don't move it.
 """
 
 CHANNELS_1 = np.dtype(CHANNELS.descr[:4])
+"""The table of an archive of version 1."""
 
 MINUTES, DAYS, MONTHS = "minutes", "days", "months"
 TIERS = (MINUTES, DAYS, MONTHS)
