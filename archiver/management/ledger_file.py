@@ -52,7 +52,7 @@ class LedgerDamaged(LedgerError):  # noqa: N818
 
 
 class LedgerFile:
-    """The open database. `read` and `write` give a connection inside a transaction."""
+    """The database, opened when it is first used. `read` and `write` give a connection inside a transaction."""
 
     def __init__(self, path: Path, writable: bool = True) -> None:
         self.path = path
@@ -60,7 +60,6 @@ class LedgerFile:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
-        self._open()
 
     def _open(self) -> sqlite3.Connection | None:
         """The connection to the file as it is now; None when a reader finds no file."""

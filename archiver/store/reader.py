@@ -68,6 +68,11 @@ class StoreReader:
         self.damaged: dict[str, str] = {}
         """Segments that could not be read, by name, and why."""
 
+    @property
+    def folder(self) -> Path:
+        """The archive's folder."""
+        return self._layout.folder
+
     def close(self) -> None:
         """Close all files."""
         with self._lock:
