@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -95,11 +94,10 @@ class PolicyRule(Sampling):
             raise ValueError('fits everything; give it a condition, for example pv = "DEMO:*" (or pv = "*")')
         return self
 
-    def fits(self, name: str) -> bool:
-        """Whether the PV's name fits; the other conditions need to know more of it."""
-        if self.pv is not None and not fnmatchcase(name, self.pv):
-            return False
-        return self.regex is None or re.fullmatch(self.regex, name) is not None
+    @property
+    def label(self) -> str:
+        """What requests and reports call the policy."""
+        return self.name or self.pv or self.regex or "unnamed"
 
     @property
     def by_name(self) -> bool:
@@ -231,6 +229,12 @@ class ArchiverConfig(BaseModel):
             for index, rule in enumerate(self.pv)
             if seen.setdefault(rule.name, index) != index
         ]
+        names: dict[str, int] = {}
+        twice += [
+            f"policy.{index}.name: another policy is called {rule.label!r} too; give each a name of its own"
+            for index, rule in enumerate(self.policy)
+            if rule.name is not None and names.setdefault(rule.label, index) != index
+        ]
         if len(set(self.engines)) < len(self.engines):
             twice.append("engines: names an engine twice")
         twice += [
@@ -251,20 +255,17 @@ class ArchiverConfig(BaseModel):
 
     def store_folders(self, state: Path) -> dict[str, Path]:
         """The store of each engine of this host, by its name ("" for the only one)."""
-        folder = self.archive_folder(state)
-        if not self.engines:
-            return {"": folder}
-        return {name: folder / "engines" / name for name in (self.engines if self.here is None else self.here)}
+        here = self.engines if self.here is None else self.here
+        return {name: self.store_folder(state, name) for name in (here if self.engines else ("",))}
 
-    def sampling(self, name: str, declared: Sampling | None) -> Sampling:
-        """How the PV `name` is archived: by its own rule here, else the first policy that fits, else as declared."""
-        for rule in self.pv:
-            if rule.name == name:
-                return Sampling(method=rule.method, period=rule.period)
-        for policy in self.policy:
-            if policy.by_name and policy.fits(name):
-                return Sampling(method=policy.method, period=policy.period)
-        return declared or Sampling(method="none")
+    def store_folder(self, state: Path, engine: str) -> Path:
+        """The store of the engine with this name ("" for the only one)."""
+        folder = self.archive_folder(state)
+        return folder / "engines" / engine if engine else folder
+
+    def ioc_prefix(self, site_prefix: str) -> str:
+        """What the PVs of the archiver's own IOC begin with; "" when there is none."""
+        return f"{site_prefix}{self.system}:" if self.system else ""
 
 
 def split_address(text: str) -> tuple[str, int]:

@@ -10,15 +10,27 @@ from owlshift.site import Site
 
 ENGINE = "archiver-engine"
 RETRIEVAL = "archiver-retrieval"
+IOC = "archiver-ioc"
 
 
 def processes(site: Site, config: ArchiverConfig) -> list[ProcessSpec]:
-    """The engine and retrieval. Neither waits for an IOC: a dead IOC must not keep the others from being archived."""
+    """The engines of this host, retrieval, and the archiver's IOC.
+
+    None waits for an IOC: a dead IOC must not keep the others from being archived.
+    """
     where = ("--site", str(site.path), "--state", str(site.state))
-    return [
-        ProcessSpec(ENGINE, (sys.executable, "-u", "-m", "archiver.engine", *where)),
-        ProcessSpec(RETRIEVAL, (sys.executable, "-u", "-m", "archiver.retrieval", *where)),
+    run = (sys.executable, "-u", "-m")
+    result = [
+        ProcessSpec(
+            f"{ENGINE}-{name}" if name else ENGINE,
+            (*run, "archiver.engine", *where, *(("--engine", name) if name else ())),
+        )
+        for name in config.store_folders(site.state)
     ]
+    result.append(ProcessSpec(RETRIEVAL, (*run, "archiver.retrieval", *where)))
+    if config.system:
+        result.append(ProcessSpec(IOC, (*run, "archiver.ioc", *where)))
+    return result
 
 
 def summary(site: Site, config: ArchiverConfig) -> list[str]:

@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the engine; returns the exit code: 0 stopped, 1 failed, 2 bad input."""
     parser = argparse.ArgumentParser(prog="python -m archiver.engine", description="Archive the PVs of a site.")
     parser.add_argument("--site", type=Path, required=True, help="the site file")
+    parser.add_argument("--engine", default="", help="which of the site's engines this is, when there are several")
     parser.add_argument("--state", type=Path, help="where the site keeps its state (default: as the site file says)")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
@@ -28,18 +29,23 @@ def main(argv: list[str] | None = None) -> int:
     except SiteError as error:
         print(error, file=sys.stderr)
         return 2
-    store = StoreWriter(config.archive_folder(site.state))
+    name = options.engine
+    if name not in (config.engines or ("",)):
+        known = f"it has {', '.join(config.engines)}" if config.engines else "it has only one, without a name"
+        print(f"site {site.name} has no engine {name!r}; {known}", file=sys.stderr)
+        return 2
+    store = StoreWriter(config.store_folder(site.state, name))
     try:
         store.open()
     except StoreError as error:
         print(f"archiver-engine: {error}", file=sys.stderr)
         return 1
     use_ca_addresses(site, config)
-    return asyncio.run(_run(site, config, store))
+    return asyncio.run(_run(site, config, store, name))
 
 
-async def _run(site: Site, config: ArchiverConfig, store: StoreWriter) -> int:
-    return await Engine(site, config, store).run()
+async def _run(site: Site, config: ArchiverConfig, store: StoreWriter, name: str) -> int:
+    return await Engine(site, config, store, name).run()
 
 
 if __name__ == "__main__":

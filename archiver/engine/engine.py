@@ -8,21 +8,31 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from archiver.config import ArchiverConfig
 from archiver.engine.catalogues import Catalogues
+from archiver.engine.controls import Controls
+from archiver.engine.counters import Links, Rates
+from archiver.engine.describing import Descriptions
+from archiver.engine.following import LedgerFollower
 from archiver.engine.intake import Channels, Intake
-from archiver.engine.metadata import metadata_of
-from archiver.engine.plan import Target, targets
+from archiver.engine.plan import Planner, Target
+from archiver.engine.policies import Facts
 from archiver.engine.recorder import Recorder
-from archiver.engine.status import Status
+from archiver.engine.status import Status, write_status
+from archiver.engine.subscriptions import Subscriptions
+from archiver.management.ledger import Job, PvEntry
 from archiver.store import StoreWriter
-from archiver.store.events import CONNECTED, ENGINE_PV, LOST, REMOVED, STARTED, STOPPED
-from archiver.store.files import reason, replace_json
-from owlshift.ca import Batch, CaError, ChannelInfo, Client
+from archiver.store.events import ENGINE_PV, STARTED, STOPPED
+from archiver.store.files import reason
+from archiver.store.live import LIVE, PvState, load_live, save_live
+from owlshift.ca import Batch, ChannelInfo, Client
 from owlshift.site import Site, SiteError, load_site
 
 log = logging.getLogger(__name__)
@@ -31,10 +41,18 @@ SITE_PERIOD = 2.0
 """Seconds between two looks at the site file."""
 
 STATUS_PERIOD = 1.0
+LIVE_PERIOD = 1.0
+"""Seconds between two tables of PVs; with many PVs it is up to five times as long."""
 DESCRIBE_PERIOD = 1.0
 RETRY = 5.0
-DESCRIPTIONS_AT_ONCE = 200
-DESCRIPTION_TIMEOUT = 5.0
+RATE_AFTER = 10.0
+"""Seconds after which a PV's rate is taken as known, for policies."""
+IN_THREAD = 500
+"""So many names are planned in a thread, so that events need not wait."""
+RELOADED = ("policy", "pv", "pin", "engines")
+"""Keys of [archiver] that take effect when the site file changes."""
+
+T = TypeVar("T")
 
 
 def site_config(site: Site) -> ArchiverConfig:
@@ -53,25 +71,47 @@ def use_ca_addresses(site: Site, config: ArchiverConfig) -> None:
     os.environ.update(addresses)
 
 
-class Engine:
-    """Archives a site until it is stopped. It is the sink of its Channel Access client."""
+def catalogue_prefixes(site: Site, config: ArchiverConfig) -> list[str]:
+    """The prefixes of the IOCs whose catalogues are followed: the site's, and the archiver's own."""
+    own = [config.ioc_prefix(site.prefix)] if config.system else []
+    return [*(ioc.prefix for ioc in site.iocs), *own]
 
-    def __init__(self, site: Site, config: ArchiverConfig, store: StoreWriter) -> None:
+
+class Engine:
+    """Archives a site, or its share of it, until it is stopped. It is the sink of its Channel Access client."""
+
+    def __init__(self, site: Site, config: ArchiverConfig, store: StoreWriter, name: str = "") -> None:
+        self.name = name
         self._site, self._config, self._store = site, config, store
         self._intake = Intake(config.queue << 20)
         self._pvs = Channels()
+        before = load_live(store.layout.folder)
+        self._links = Links(before)
+        self._rates = Rates()
+        self._measured = np.where(before["state"] == PvState.CONNECTED, before["rate"], np.nan).astype(np.float64)
+        """Events/s by PV id, as policies see them: NaN where it isn't known yet."""
         self._recorder = Recorder(store, config, self._intake, self._pvs)
         self._status = Status(self._recorder)
         self._client = Client(sink=self)
+        self._controls = Controls(lambda name: self._subscriptions.switched(name))
+        self._subscriptions = Subscriptions(
+            self._client, self._intake, self._pvs, self._links, self._controls, store.registry
+        )
+        self._planner = Planner(config, name)
+        self._planner.facts = self._facts
+        self._descriptions = Descriptions(store)
         self._catalogues = Catalogues(self._replan)
-        self._targets: dict[str, Target] = {}
-        self._channels: dict[str, int] = {}
-        self._names: dict[int, str] = {}
-        self._online: set[int] = set()
+        self._follower = LedgerFollower(
+            config.archive_folder(site.state) / "manage.db", name, self._do_job, self._entries_changed
+        )
+        self._registry = ThreadPoolExecutor(1, "registry")
+        """The thread in which alone the registry is written."""
+        self._online = 0
         self._paused = False
-        self._metadata: dict[int, dict[str, str]] = {}
-        self._undescribed: dict[str, None] = {}
         self._plan = asyncio.Event()
+        self._dirty: set[str] = set()
+        self._all_dirty = False
+        self._applying = asyncio.Lock()
         self._stop = asyncio.Event()
         self._failed = False
 
@@ -83,6 +123,7 @@ class Engine:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         self._intake.on_full = self._pause
+        self._intake.on_rejected = self._subscriptions.rejected
         self._recorder.on_drained = lambda: loop.call_soon_threadsafe(self._resume) if self._paused else None
         self._recorder.on_failure = lambda error: loop.call_soon_threadsafe(self._fail)
         if self._store.crashed_ns is not None:
@@ -93,31 +134,40 @@ class Engine:
         try:
             await self._client.start()
             await self._catalogues.start()
-            self._catalogues.follow(ioc.prefix for ioc in self._site.iocs)
+            self._catalogues.follow(catalogue_prefixes(self._site, self._config))
+            await self._follower.look()
             self._replan()
-            for work in (self._keep_plan(), self._watch_site(), self._describe(), self._ask(), self._report()):
+            works = (
+                *(self._keep_plan(), self._follower.run(), self._watch_site(), self._describe()),
+                *(self._descriptions.fields.run(), self._report(), self._report_pvs()),
+            )
+            for work in works:
                 tasks.append(loop.create_task(self._guarded(work)))
             await self._write_status()
-            print(f"ready archiver-engine {self._site.name} in {self._store.layout.folder}", flush=True)
+            which = f" {self.name}" if self.name else ""
+            print(f"ready archiver-engine{which} {self._site.name} in {self._store.layout.folder}", flush=True)
             await self._stop.wait()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._catalogues.close()
-            await self._client.close()
+            for part in (self._catalogues, self._controls, self._descriptions.fields, self._client):
+                await part.close()
             await self._finish()
         return 1 if self._failed else 0
 
     async def _finish(self) -> None:
         self._intake.put_event(ENGINE_PV, time.time_ns(), STOPPED)
         await asyncio.to_thread(self._recorder.stop)
+        await asyncio.to_thread(self._follower.close)
         try:
-            await asyncio.to_thread(self._save_metadata)
+            await self._in_registry(self._descriptions.save)
+            await self._write_live()
             await self._write_status("stopped")
             self._store.close()
         except OSError as error:
             log.error("the archive %s can't be closed: %s", self._store.layout.folder, reason(error))
+        self._registry.shutdown()
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -130,6 +180,9 @@ class Engine:
         self._failed = True
         self._stop.set()
 
+    async def _in_registry(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._registry, work, *arguments)
+
     # the client's sink
 
     def batch(self, batch: Batch) -> None:
@@ -138,25 +191,21 @@ class Engine:
 
     def connected(self, info: ChannelInfo) -> None:
         """A channel is there."""
-        pv = int(self._pvs.pv[info.id])
-        self._online.add(info.id)
-        self._intake.put_event(pv, time.time_ns(), CONNECTED)
+        self._subscriptions.connected(info)
         self.changed(info)
 
     def changed(self, info: ChannelInfo) -> None:
         """A channel's metadata are known, or have changed."""
-        target = self._targets.get(info.name)
-        description = target.description if target is not None else None
-        pv = int(self._pvs.pv[info.id])
-        if description is None:
-            description = self._metadata.get(pv, self._store.registry.metadata.get(pv, {})).get("DESC")
-            self._undescribed[info.name] = None
-        self._metadata[pv] = metadata_of(info, description)
+        target = self._subscriptions.targets.get(info.name)
+        if target is None:
+            return
+        self._descriptions.take(info, int(self._pvs.pv[info.id]), target)
+        if not self._planner.policies.by_name_alone:
+            self._replan([info.name])
 
     def disconnected(self, channel: int, reason: str, time_ns: int) -> None:
         """A channel is lost."""
-        self._online.discard(channel)
-        self._intake.put_event(int(self._pvs.pv[channel]), time_ns, LOST)
+        self._subscriptions.disconnected(channel, time_ns)
 
     def _pause(self) -> None:
         if not self._paused and self._intake.blocked is None:
@@ -172,41 +221,80 @@ class Engine:
 
     # what is to be archived
 
-    def _replan(self) -> None:
+    def _replan(self, names: Iterable[str] | None = None) -> None:
+        """Look again at what is to be done about these PVs (None: about all)."""
+        if names is None:
+            self._all_dirty = True
+        else:
+            self._dirty.update(names)
         self._plan.set()
+
+    def _facts(self, name: str) -> Facts:
+        pv = self._store.registry.ids.get(name)
+        metadata = self._descriptions.known(pv) if pv is not None else {}
+        return self._subscriptions.facts(name, metadata, self._measured)
+
+    def _entries_changed(self, entries: dict[str, PvEntry], names: set[str]) -> None:
+        self._planner.entries = entries
+        self._replan(names)
 
     async def _keep_plan(self) -> None:
         while True:
             await self._plan.wait()
             self._plan.clear()
+            everything, self._all_dirty = self._all_dirty, False
+            names, self._dirty = self._dirty, set()
             try:
-                await self._apply(targets(self._catalogues.by_prefix, self._config))
+                await self._apply(None if everything else names)
             except OSError as error:
                 log.error("new PVs can't be noted in %s (%s): trying on", self._store.layout.folder, reason(error))
                 await asyncio.sleep(RETRY)
-                self._replan()
+                self._replan(None if everything else names)
 
-    async def _apply(self, wanted: dict[str, Target]) -> None:
-        gone = [name for name in self._channels if name not in wanted]
-        new = [name for name in wanted if name not in self._channels]
-        ids = await asyncio.to_thread(self._store.add_pvs, wanted) if new else self._store.registry.ids
-        self._targets = wanted
-        for name, target in wanted.items():
-            period = int(target.sampling.period * 1e9) if target.sampling.method == "scan" else 0
-            self._pvs.sample(ids[name], period)
-        if gone:
-            channels = [self._channels.pop(name) for name in gone]
-            self._client.unsubscribe(channels)
-            for name, channel in zip(gone, channels, strict=True):
-                self._pvs.unmap(channel)
-                self._online.discard(channel)
-                self._intake.put_event(self._store.registry.ids[name], time.time_ns(), REMOVED)
-        if new:
-            for name, channel in zip(new, self._client.subscribe(new).tolist(), strict=True):
-                self._pvs.map(channel, ids[name])
-                self._channels[name] = channel
-        if new or gone:
-            log.info("%d PVs to archive (%d new, %d gone)", len(wanted), len(new), len(gone))
+    async def _apply(self, names: set[str] | None) -> None:
+        self._planner.catalogues = self._catalogues.by_prefix
+        if names is None or len(names) > IN_THREAD:
+            planned = await asyncio.to_thread(self._planner.plan, names)
+        else:
+            planned = self._planner.plan(names)
+        async with self._applying:
+            targets = self._subscriptions.targets
+            changes = {name: target for name, target in planned.items() if targets.get(name) != target}
+            if names is None:
+                changes |= dict.fromkeys(name for name in targets if name not in planned)
+            if changes:
+                await self._take(changes)
+
+    async def _take(self, changes: dict[str, Target | None]) -> None:
+        targets, ids = self._subscriptions.targets, self._store.registry.ids
+        fresh = [name for name, target in changes.items() if target is not None and name not in ids]
+        if fresh:
+            await self._in_registry(self._store.add_pvs, fresh)
+        entries = self._planner.entries
+        before = len(targets)
+        await self._subscriptions.apply(changes, lambda name: e.created_ns if (e := entries.get(name)) else 0)
+        for name, target in changes.items():
+            self._descriptions.fields.follow(name, target.sampling.fields if target is not None else ())
+        log.info("%d PVs to archive (%+d, %d changes)", len(targets), len(targets) - before, len(changes))
+
+    async def _do_job(self, job: Job) -> None:
+        """Carry out what the ledger asks for once. OSError: not now."""
+        if job.kind == "reapply":
+            self._measure(np.isfinite(self._measured))
+            self._replan(job.args)
+        elif job.kind in ("rename", "forget"):
+            # nothing more may come under these names while the store changes them
+            async with self._applying:
+                held = dict.fromkeys(name for name in job.args if name in self._subscriptions.targets)
+                if held:
+                    await self._take(held)
+                await asyncio.to_thread(self._recorder.settle)
+                work = self._store.rename if job.kind == "rename" else self._store.forget
+                await self._in_registry(work, job.args)
+            self._replan([*job.args, *(job.args.values() if isinstance(job.args, dict) else ())])
+            log.info("%s: %d PVs", job.kind, len(job.args))
+        else:
+            log.warning("the ledger asks for %r, which this engine doesn't know", job.kind)
 
     async def _watch_site(self) -> None:
         seen = _signature(self._site.path)
@@ -217,16 +305,22 @@ class Engine:
                 continue
             seen = signature
             try:
-                site = load_site(self._site.path, self._site.state)
+                site = await asyncio.to_thread(load_site, self._site.path, self._site.state)
                 config = site_config(site)
             except SiteError as error:
                 log.error("the site file has changed and can't be used; nothing changes here:\n%s", error)
                 continue
-            fixed = ("policy", "pv")
-            if config.model_dump(exclude=set(fixed)) != self._config.model_dump(exclude=set(fixed)):
-                log.warning("the site file changes more of [archiver] than pv and policy: restart the engine for that")
-            self._config = self._config.model_copy(update={key: getattr(config, key) for key in fixed})
-            self._catalogues.follow(ioc.prefix for ioc in site.iocs)
+            fixed: set[str] = set(RELOADED)
+            if config.model_dump(exclude=fixed) != self._config.model_dump(exclude=fixed):
+                log.warning(
+                    "the site file changes more of [archiver] than %s: restart the engine for that", ", ".join(RELOADED)
+                )
+            if self.name and self.name not in config.engines:
+                log.warning("engine %s is no longer in the site file: others take its PVs", self.name)
+            self._config = self._config.model_copy(update={key: getattr(config, key) for key in RELOADED})
+            self._measure(np.isfinite(self._measured))
+            self._planner.configure(self._config)
+            self._catalogues.follow(catalogue_prefixes(site, self._config))
             self._replan()
 
     # metadata
@@ -236,45 +330,47 @@ class Engine:
         while True:
             await asyncio.sleep(DESCRIBE_PERIOD)
             try:
-                await asyncio.to_thread(self._save_metadata)
+                await self._in_registry(self._descriptions.save)
                 failed = False
             except OSError as error:
                 if not failed:
                     log.error("metadata can't be written (%s): trying on", reason(error))
                 failed = True
 
-    def _save_metadata(self) -> None:
-        batch, self._metadata = self._metadata, {}
-        try:
-            self._store.describe(batch)
-        except OSError:
-            self._metadata = {**batch, **self._metadata}
-            raise
-
-    async def _ask(self) -> None:
-        """Ask the records that no catalogue describes for their DESC, some at a time."""
-        while True:
-            await asyncio.sleep(DESCRIBE_PERIOD)
-            names = [name for name in list(self._undescribed)[:DESCRIPTIONS_AT_ONCE] if name in self._channels]
-            for name in list(self._undescribed)[:DESCRIPTIONS_AT_ONCE]:
-                del self._undescribed[name]
-            if not names:
-                continue
-            fields = [f"{name.removesuffix('.VAL')}.DESC" for name in names]
-            try:
-                async with Client(self._client.addresses, metadata=False) as client:
-                    answers = await client.get(fields, timeout=DESCRIPTION_TIMEOUT, return_exceptions=True)
-            except (CaError, OSError, ValueError) as error:
-                log.debug("descriptions: %s", error)
-                continue
-            for name, answer in zip(names, answers, strict=True):
-                text = getattr(answer, "value", None)
-                pv = self._store.registry.ids[name]
-                known = self._metadata.get(pv, self._store.registry.metadata.get(pv))
-                if isinstance(text, str) and text and known is not None:
-                    self._metadata[pv] = {**known, "DESC": text}
-
     # counters
+
+    def _measure(self, which: np.ndarray) -> None:
+        """Take the rates of now as those that policies see."""
+        size = min(len(which), len(self._rates.events))
+        which = which[:size]
+        self._measured[:size][which] = self._rates.events[:size][which]
+
+    async def _report_pvs(self) -> None:
+        while True:
+            begun = time.monotonic()
+            await self._write_live()
+            spent = time.monotonic() - begun
+            await asyncio.sleep(min(5 * LIVE_PERIOD, LIVE_PERIOD + len(self._subscriptions.targets) / 25_000 + spent))
+
+    async def _write_live(self) -> None:
+        table = np.zeros(max(self._store.registry.ids.values(), default=0) + 1, LIVE)
+        self._recorder.flow.fill(table)
+        self._links.fill(table)
+        watched = table["state"] == PvState.CONNECTED
+        self._rates.look(table["events"], table["bytes"], watched)
+        table["rate"], table["byte_rate"] = self._rates.events, self._rates.bytes
+        if len(table) > len(self._measured):
+            self._measured = np.append(self._measured, np.full(2 * len(table) - len(self._measured), np.nan))
+        known = watched & np.isnan(self._measured[: len(table)]) & (self._rates.seen(len(table)) >= RATE_AFTER)
+        if known.any():
+            self._measure(known)
+            if self._planner.policies.by_rate:
+                names = self._store.registry.names
+                self._replan([names[pv] for pv in np.flatnonzero(known).tolist() if pv in names])
+        try:
+            await asyncio.to_thread(save_live, self._store.layout.folder, table)
+        except OSError:
+            log.debug("live.npy can't be written")
 
     async def _report(self) -> None:
         while True:
@@ -290,11 +386,17 @@ class Engine:
             field.name: dict(value) if isinstance(value := getattr(stats, field.name), dict) else value
             for field in dataclasses.fields(stats)
         }
-        content = self._status.snapshot(len(self._channels), len(self._online), self._paused, client)
+        content = self._status.snapshot(self._subscriptions.states(), self._paused, client)
+        content |= {
+            "engine": self.name,
+            "hosts": list(self._subscriptions.hosts.known),
+            "policies": list(self._subscriptions.policies.known),
+            "ledger": {"version": max(self._follower.version, 0), "problem": self._follower.problem},
+        }
         if state is not None:
             content["state"] = state
         try:
-            await asyncio.to_thread(replace_json, self._store.layout.engine, content, False)
+            await asyncio.to_thread(write_status, self._store.layout.engine, content)
         except OSError:
             # the recorder says what is wrong with the disk
             log.debug("engine.json can't be written")

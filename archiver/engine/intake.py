@@ -47,6 +47,8 @@ class Intake:
         self._wake = threading.Event()
         self.on_full: Callable[[], None] = lambda: None
         """Called in the putting thread when half of the room is taken."""
+        self.on_rejected: Callable[[Batch], None] = lambda batch: None
+        """Called in the putting thread with a batch that found no room."""
 
     def put(self, batch: Batch) -> None:
         """Queue a batch, or count it as rejected when there is no room."""
@@ -54,14 +56,17 @@ class Intake:
         size = batch.values.nbytes + 16 * n
         with self._lock:
             self.received += n
-            if self.bytes + size > self.limit:
+            rejected = self.bytes + size > self.limit
+            if rejected:
                 self.rejected[self.blocked or OVERFLOW] += n
-                return
-            self._batches.append(batch)
-            self.bytes += size
-            self._new += size
+            else:
+                self._batches.append(batch)
+                self.bytes += size
+                self._new += size
             full = self.bytes > self.limit // 2
             wake = self._new > 1 << 20
+        if rejected:
+            self.on_rejected(batch)
         if wake:
             self._wake.set()
         if full:
@@ -107,8 +112,12 @@ class Channels:
         """PV id by channel id."""
         self.period_ns = np.zeros(1024, np.int64)
         """Sampling period by PV id, 0 for every event."""
+        self.deadband = np.zeros(1024)
+        """Dead-band by PV id, 0 for none."""
         self.scanned = 0
         """How many PVs have a period."""
+        self.banded = 0
+        """How many PVs have a dead-band."""
 
     def map(self, channel: int, pv: int) -> None:
         """Channel `channel` is PV `pv` from now on."""
@@ -123,11 +132,16 @@ class Channels:
         if channel < len(self.pv):
             self.pv[channel] = self.UNKNOWN
 
-    def sample(self, pv: int, period_ns: int) -> None:
-        """Keep the newest value of each period of PV `pv`; 0: every event."""
+    def sample(self, pv: int, period_ns: int, deadband: float = 0.0) -> None:
+        """Keep the newest value of each period of PV `pv`; 0: every event. And of those, what leaves the dead-band."""
         if pv >= len(self.period_ns):
-            larger = np.zeros(max(pv + 1, 2 * len(self.period_ns)), np.int64)
-            larger[: len(self.period_ns)] = self.period_ns
-            self.period_ns = larger
+            size = max(pv + 1, 2 * len(self.period_ns))
+            for name in ("period_ns", "deadband"):
+                old = getattr(self, name)
+                larger = np.zeros(size, old.dtype)
+                larger[: len(old)] = old
+                setattr(self, name, larger)
         self.scanned += (period_ns > 0) - bool(self.period_ns[pv] > 0)
+        self.banded += (deadband > 0) - bool(self.deadband[pv] > 0)
         self.period_ns[pv] = period_ns
+        self.deadband[pv] = deadband

@@ -17,8 +17,11 @@ from collections.abc import Callable
 import numpy as np
 
 from archiver.config import ArchiverConfig
+from archiver.engine.counters import Flow, add
+from archiver.engine.deadband import DeadbandFilter
 from archiver.engine.intake import Channels, Intake
 from archiver.engine.scan import Key, ScanFilter
+from archiver.store.events import CONNECTED
 from archiver.store.files import reason
 from archiver.store.log import take
 from archiver.store.records import Columns
@@ -33,6 +36,7 @@ DROP_REASONS = {
     "duplicate": "its time stamp is the same as that of the newest kept sample (sent again after a reconnect)",
     "out_of_order": "its time stamp is before that of the newest kept sample",
     "scan": "a newer one came within the PV's sampling period",
+    "deadband": "its value was within the PV's dead-band",
     "overflow": "the queue was full: the disk took less than came in",
     "disk_full": "the queue was full while the disk was",
     "unwritable": "the queue was full while the disk could not be written for another reason",
@@ -68,10 +72,16 @@ class Recorder:
         """Samples that are in the log (or already in segments)."""
         self.dropped: Counter[str] = Counter()
         """Samples that were dropped before the log, by reason."""
+        self.flow = Flow()
+        """The same by PV, and what came."""
         self.scan = ScanFilter()
+        self.scan.on_replaced = lambda pv: add(self.flow.scan, pv)
+        self.deadband = DeadbandFilter()
         self.on_drained: Callable[[], object] = lambda: None
         """Called in the recorder's thread when the queue is short again."""
         self._stopping = threading.Event()
+        self._turned = threading.Condition()
+        self._turns = 0
         self._rolled = threading.Event()
         self._unwritten: list[tuple[Columns, int]] = []
         self._events: list[tuple[int, int, int]] = []
@@ -110,6 +120,13 @@ class Recorder:
             self._failure = error
             self.on_failure(error)
 
+    def settle(self, timeout: float = 10.0) -> None:
+        """Return when all that was in the queue has been looked at; after `timeout` s in any case."""
+        with self._turned:
+            turn = self._turns
+            self.intake.wake()
+            self._turned.wait_for(lambda: self._turns >= turn + 2 or self._stopping.is_set(), timeout)
+
     @property
     def waiting(self) -> int:
         """Samples received that are neither logged nor dropped yet."""
@@ -138,6 +155,9 @@ class Recorder:
                 time.sleep(min(TICK, max(0.0, self._retry_at - time.monotonic())))
                 continue
             self._flush(everything=last)
+            with self._turned:
+                self._turns += 1
+                self._turned.notify_all()
             now = time.monotonic()
             if last or now - self._synced >= self.config.sync:
                 self._synced = now
@@ -150,6 +170,7 @@ class Recorder:
         taken = self.intake.take() if not self._unwritten else None
         if taken is not None:
             self._events += taken.events
+            self._forget_kept(taken.events)
             prepared = self._prepare(taken.batches, everything)
             rest = taken.bytes
             for columns in prepared:
@@ -204,30 +225,59 @@ class Recorder:
                 _joined([b.status for b in group]).astype(np.uint8),
                 _joined([b.values for b in group]),
             )
-            columns = self._checked(columns)
+            columns = self._checked(self._known(columns))
             if self.channels.scanned and len(columns):
                 rest = self.scan.split(columns, self.channels.period_ns)
                 if rest is None:
                     continue
                 columns = rest
-            rows = max(1, min(MAX_ROWS, MAX_BYTES // max(1, columns.values[:1].nbytes)))
-            result += [take(columns, slice(i, i + rows)) for i in range(0, len(columns), rows)]
+            result += self._pieces(columns)
         if self.channels.scanned or everything:
-            result += self.scan.due(time.monotonic_ns(), self.channels.period_ns, everything)
+            for columns in self.scan.due(time.monotonic_ns(), self.channels.period_ns, everything):
+                result += self._pieces(columns)
         return result
 
+    def _pieces(self, columns: Columns) -> list[Columns]:
+        """What of `columns` is outside of its dead-band, in records of a good size."""
+        if self.channels.banded and len(columns):
+            columns, inside = self.deadband.split(columns, self.channels.deadband)
+            if len(inside):
+                self.dropped["deadband"] += len(inside)
+                add(self.flow.deadband, inside)
+        rows = max(1, min(MAX_ROWS, MAX_BYTES // max(1, columns.values[:1].nbytes)))
+        return [take(columns, slice(i, i + rows)) for i in range(0, len(columns), rows)]
+
+    def _forget_kept(self, events: list[tuple[int, int, int]]) -> None:
+        """The first sample after a reconnect is kept, whatever its value."""
+        connected = [pv for pv, _, code in events if code == CONNECTED]
+        if connected and self.channels.banded:
+            self.deadband.forget(np.array(connected, np.uint32))
+
+    def _known(self, columns: Columns) -> Columns:
+        """Without samples of no known PV."""
+        if int(columns.pv.max()) == Channels.UNKNOWN:
+            known = columns.pv != Channels.UNKNOWN
+            self.dropped["unsubscribed"] += len(columns) - int(np.count_nonzero(known))
+            columns = take(columns, known)
+        self.flow.came(columns)
+        return columns
+
     def _checked(self, columns: Columns) -> Columns:
-        """Without samples of no known PV or with a time stamp that can't be true."""
+        """Without samples with a time stamp that can't be true."""
+        if not len(columns):
+            return columns
         latest = time.time_ns() + int(self.config.future * 1e9)
         time_ns = columns.time_ns
-        unknown = columns.pv == Channels.UNKNOWN
-        if int(time_ns.min()) >= OLDEST_NS and int(time_ns.max()) <= latest and not unknown.any():
-            return columns
-        early, late = (time_ns < OLDEST_NS) & ~unknown, (time_ns > latest) & ~unknown
-        for why, mask in (("unsubscribed", unknown), ("bad_time", early), ("future", late)):
-            if count := int(np.count_nonzero(mask)):
-                self.dropped[why] += count
-        return take(columns, ~(unknown | early | late))
+        if int(time_ns.min()) < OLDEST_NS or int(time_ns.max()) > latest:
+            early, late = time_ns < OLDEST_NS, time_ns > latest
+            for why, mask in (("bad_time", early), ("future", late)):
+                if count := int(np.count_nonzero(mask)):
+                    self.dropped[why] += count
+            bad = early | late
+            add(self.flow.time, columns.pv[bad])
+            columns = take(columns, ~bad)
+        self.flow.good(columns)
+        return columns
 
     def _sync(self) -> None:
         try:

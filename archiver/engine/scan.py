@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from archiver.store.log import take
@@ -41,8 +43,17 @@ class ScanFilter:
     def __init__(self) -> None:
         self._held: dict[Key, Columns] = {}
         self._due = np.zeros(1024, np.int64)
+        self._rows = np.zeros(1024, np.int64)
         self.replaced = 0
         """Samples that a newer one of the same period replaced."""
+        self.on_replaced: Callable[[np.ndarray], None] = lambda pv: None
+        """Called with the PV ids (u4) of samples that were replaced."""
+
+    def _place(self, highest: int) -> np.ndarray:
+        """Scratch by PV id."""
+        if highest >= len(self._rows):
+            self._rows = np.zeros(max(highest + 1, 2 * len(self._rows)), np.int64)
+        return self._rows
 
     @property
     def held(self) -> int:
@@ -59,9 +70,11 @@ class ScanFilter:
         held = self._held.get(key)
         joined = mine if held is None else join([held, mine])
         # of each PV the last to come stays
-        _, from_end = np.unique(joined.pv[::-1], return_index=True)
-        last = np.sort(len(joined) - 1 - from_end)
-        self.replaced += len(joined) - len(last)
+        place, rows = self._place(int(joined.pv.max())), np.arange(len(joined))
+        place[joined.pv] = rows
+        last = place[joined.pv] == rows
+        self.replaced += len(joined) - int(np.count_nonzero(last))
+        self.on_replaced(joined.pv[~last])
         self._held[key] = take(joined, last)
         return None if mine is columns else take(columns, ~scanned)
 

@@ -64,7 +64,7 @@ LIVE = np.dtype(
 
 `state` a PvState, `method` MONITOR or SCAN, `period` s, `dbr`/`array`/`count` the channel's native type (255 before it
 ever connected; count 0). `events` that came and the `bytes` of their values, dropped ones included; `rate` events/s and
-`byte_rate` bytes/s, over the last ten seconds or so. `last_ns` time stamp of the newest kept sample, `…_ns` times in ns
+`byte_rate` bytes/s, over the last minute or so. `last_ns` time stamp of the last event whose stamp can be true, `…_ns` times in ns
 since 1970 (0: never). `losses` of the connection. `host`, `policy`: indices into `engine.json`'s lists of these names
 (index 0 is the empty name: unknown, none). `dropped_…` samples: `time` a stamp too old, too far ahead, or of the
 past of its PV; `overflow` the queue was full (whatever the reason); `type` not decodable as its PV's type; `scan` and

@@ -228,11 +228,13 @@ class Circuit:
         try:
             self._handler.receive(self, found.groups)
         except MalformedError as error:
+            self._stats.malformed += 1
             self.drop(str(error))
             return
         if self.closed:
             return
         if found.error:
+            self._stats.malformed += 1
             self.drop(found.error)
             return
         self._carry = data[found.consumed :].tobytes()

@@ -31,5 +31,7 @@ class Stats:
     """Events, replies and datagrams left out, and odd time stamps (which are passed on), by reason."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Circuits that ended, by reason."""
+    malformed: int = 0
+    """Circuits that ended because the server sent what is no Channel Access; `dropped` says what."""
     sink_errors: int = 0
     """Exceptions that the sink raised."""

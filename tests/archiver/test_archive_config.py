@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from archiver import SERVICE
 from archiver.config import ArchiverConfig, Sampling, split_address
-from archiver.engine.plan import CatalogueError, Listed, parse_catalogue, targets
+from archiver.engine.plan import CatalogueError, Listed, Planner, parse_catalogue
 from archiver.service import processes, summary
 from owlshift.kinds import load_object
 from owlshift.site import load_site
@@ -88,7 +88,9 @@ def test_the_site_file_overrides_the_catalogues() -> None:
         "U:None": Listed(None, "not archived"),
         "U:Own": Listed(Sampling(method="scan", period=3), "its own"),
     }
-    found = targets({"T:": listed}, config)
+    planner = Planner(config)
+    planner.catalogues = {"T:": listed}
+    found = {name: target for name, target in planner.plan().items() if target is not None}
     assert {name: (t.sampling.method, t.sampling.period, t.description) for name, t in found.items()} == {
         "T:Plain": ("scan", 7.0, "plain"),
         "T:Same": ("monitor", 1.0, "same"),
@@ -138,9 +140,9 @@ def test_the_processes_of_a_site(tmp_path: Path) -> None:
     assert load_object(SERVICE.config) is ArchiverConfig
     specs = load_object(SERVICE.processes)(site, config)
     assert specs == processes(site, config)
-    assert [spec.name for spec in specs] == ["archiver-engine", "archiver-retrieval"]
+    assert [spec.name for spec in specs] == ["archiver-engine", "archiver-retrieval", "archiver-ioc"]
     where = ("--site", str(path), "--state", str(tmp_path / "state"))
     assert [spec.argv for spec in specs] == [
-        (sys.executable, "-u", "-m", module, *where) for module in ("archiver.engine", "archiver.retrieval")
+        (sys.executable, "-u", "-m", f"archiver.{module}", *where) for module in ("engine", "retrieval", "ioc")
     ]
     assert summary(site, config) == [f"Archive: http://127.0.0.1:17665 (in {tmp_path / 'state' / 'lake'})"]
