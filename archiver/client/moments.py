@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from typing import Any
 
 from archiver.retrieval.query import read_iso
 
@@ -33,6 +34,33 @@ def parse_moment(text: str, now_ns: int) -> int:
         except (ValueError, OverflowError):
             raise ValueError(f"{text!r} is no time; write for example {EXAMPLES}") from None
     return max(-_EDGE_NS, min(_EDGE_NS, found))
+
+
+def moment_ns(moment: Any, now_ns: int) -> int:
+    """Unix nanoseconds of a time as a program has it; ValueError with a sentence otherwise.
+
+    A `datetime` (local without a zone, as Python has it), `pandas.Timestamp`, `numpy.datetime64` (UTC), a `timedelta`
+    from now, unix seconds as a number, or text as `parse_moment` takes it.
+    """
+    if isinstance(moment, str):
+        return parse_moment(moment, now_ns)
+    if isinstance(moment, datetime.timedelta):
+        return now_ns + _timedelta_ns(moment)
+    if isinstance(moment, datetime.datetime):
+        utc = moment.astimezone(datetime.UTC)
+        whole = _timedelta_ns(utc - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC))
+        return whole + getattr(moment, "nanosecond", 0)  # pandas' own
+    if hasattr(moment, "dtype") and getattr(moment.dtype, "kind", "") == "M":
+        return int(moment.astype("datetime64[ns]").astype("int64"))
+    if isinstance(moment, (int, float)) or hasattr(moment, "__float__"):
+        seconds = moment if isinstance(moment, int) else float(moment)
+        if abs(seconds) < _EDGE_NS // NS:  # false for NaN too
+            return seconds * NS if isinstance(seconds, int) else round(seconds * 1e6) * 1000
+    raise ValueError(f"{moment!r} is no time; give a datetime, unix seconds, or a text such as {EXAMPLES}")
+
+
+def _timedelta_ns(span: datetime.timedelta) -> int:
+    return (span.days * 86400 + span.seconds) * NS + span.microseconds * 1000
 
 
 def _relative(words: str, now_ns: int) -> int | None:

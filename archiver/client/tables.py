@@ -1,19 +1,25 @@
-"""Samples as people and programs want them in files: a table, CSV, Parquet."""
+"""Samples as people and programs want them: a table, CSV, Parquet."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from archiver.client.access import Reading, Rows
-from archiver.client.moments import iso_text, local_text
+import pyarrow as pa
+from pyarrow.csv import WriteOptions, write_csv
+
+from archiver.client.access import Reading
+from archiver.client.columns import state_column, states, table_of
+from archiver.client.moments import local_text
 from archiver.retrieval.names import SEVERITY_NAMES, STATUS_NAMES
+from archiver.retrieval.text import pc
 
 SHOWN_ELEMENTS = 8
+ROWS = 5000
+"""Rows of a table whose widths are found together."""
 
 
 def severity_name(number: int) -> str:
@@ -26,30 +32,48 @@ def status_name(number: int) -> str:
     return STATUS_NAMES[number] if 0 <= number < len(STATUS_NAMES) else str(number)
 
 
-def states(metadata: dict[str, str]) -> dict[int, str]:
-    """The names of an enum's states."""
-    return {int(k[5:]): v for k, v in metadata.items() if k.startswith("ENUM_") and k[5:].isdecimal()}
-
-
 def table(reading: Reading, utc: bool = False) -> Iterator[str]:
     """Lines of a table, wide enough for the values seen so far."""
-    labels = states(reading.metadata)
-    precision = _precision(reading.metadata.get("PREC"))
+    shown = Shown(reading.metadata)
     unit = reading.metadata.get("EGU", "")
     title = f"value ({unit})" if unit else "value"
     width = len(title)
     number = 0
-    for rows in reading.rows:
-        texts = [_shown(v, labels, precision) for v in rows.values]
-        width = max(width, min(60, max(map(len, texts), default=0)))
-        if not number:
-            yield f"{'time (UTC)' if utc else 'time':26}  {title:>{width}}  severity  status"
-        number += len(texts)
-        for time_ns, text, severity, status in zip(rows.time_ns, texts, rows.severity, rows.status, strict=True):
-            alarm = f"{severity_name(severity):8}  {status_name(status)}" if severity or status else ""
-            yield f"{local_text(time_ns, utc)}  {text:>{width}}  {alarm}".rstrip()
+    for whole in reading.batches:
+        for start in range(0, len(whole), ROWS):
+            batch = whole.slice(start, ROWS)
+            texts = [shown(v) for v in batch.column("value").to_pylist()]
+            width = max(width, min(60, max(map(len, texts), default=0)))
+            if not number:
+                yield f"{'time (UTC)' if utc else 'time':26}  {title:>{width}}  severity  status"
+            number += len(texts)
+            times = batch.column("time").cast(pa.int64()).to_pylist()
+            alarms = zip(batch.column("severity").to_pylist(), batch.column("status").to_pylist(), strict=True)
+            for time_ns, text, (severity, status) in zip(times, texts, alarms, strict=True):
+                alarm = f"{severity_name(severity):8}  {status_name(status)}" if severity or status else ""
+                yield f"{local_text(time_ns, utc)}  {text:>{width}}  {alarm}".rstrip()
     if not number:
         yield f"{reading.name} has no sample up to then."
+
+
+class Shown:
+    """Values of one PV as a person reads them: with its precision, states by name, arrays cut short."""
+
+    def __init__(self, metadata: dict[str, str]) -> None:
+        self._labels = states(metadata)
+        self._precision = _precision(metadata.get("PREC"))
+
+    def __call__(self, value: Any) -> str:
+        """The text of a value."""
+        if isinstance(value, list):
+            shown = ", ".join(self(v) for v in value[:SHOWN_ELEMENTS])
+            return f"[{shown}]" if len(value) <= SHOWN_ELEMENTS else f"[{shown}, … {len(value)} in all]"
+        if isinstance(value, float) and math.isfinite(value):
+            plain = self._precision is None or abs(value) >= 1e15
+            return repr(value) if plain else f"{value:.{self._precision}f}"
+        if isinstance(value, int):
+            return self._labels.get(value, str(value))
+        return "".join(c if c.isprintable() else "?" for c in str(value))
 
 
 def _precision(text: str | None) -> int | None:
@@ -59,88 +83,37 @@ def _precision(text: str | None) -> int | None:
         return None
 
 
-def _shown(value: Any, labels: dict[int, str], precision: int | None) -> str:
-    if isinstance(value, list):
-        shown = ", ".join(_shown(v, labels, precision) for v in value[:SHOWN_ELEMENTS])
-        return f"[{shown}]" if len(value) <= SHOWN_ELEMENTS else f"[{shown}, … {len(value)} in all]"
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:.{precision}f}" if precision is not None and abs(value) < 1e15 else repr(value)
-    if isinstance(value, int):
-        return labels.get(value, str(value))
-    return "".join(c if c.isprintable() else "?" for c in str(value))
-
-
-def csv_lines(reading: Reading) -> Iterator[str]:
+def csv_lines(reading: Reading) -> Iterator[bytes]:
     """CSV with a header; times in UTC; an enum has its state's name beside the number; an array is a JSON list."""
-    labels = states(reading.metadata)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["time", "value", *(["state"] if labels else []), "severity", "status"])
-    for rows in reading.rows:
-        for time_ns, value, severity, status in zip(rows.time_ns, rows.values, rows.severity, rows.status, strict=True):
-            cell = json.dumps(value) if isinstance(value, list) else repr(value) if isinstance(value, float) else value
-            state = [labels.get(value, "") if isinstance(value, int) else ""] if labels else []
-            writer.writerow([iso_text(time_ns), cell, *state, severity, status])
-        yield out.getvalue()
-        out.seek(0)
-        out.truncate()
-    yield out.getvalue()
+    labels = bool(states(reading.metadata))
+    yield ",".join(["time", "value", *(["state"] if labels else []), "severity", "status"]).encode() + b"\n"
+    for batch in reading.batches:
+        if len(batch):
+            yield csv_rows(batch, reading.metadata, labels)
+
+
+def csv_rows(batch: pa.RecordBatch, metadata: dict[str, str], labels: bool, pv: str | None = None) -> bytes:
+    """Rows of CSV without a header; `labels`: with a column of state names; `pv`: with the name as first column."""
+    values = batch.column("value")
+    columns: dict[str, Any] = {"pv": pa.repeat(pv, len(batch))} if pv is not None else {}
+    columns["time"] = pc.strftime(batch.column("time"), "%Y-%m-%dT%H:%M:%SZ")
+    columns["value"] = (
+        pa.array([json.dumps(v) for v in values.to_pylist()]) if pa.types.is_list(values.type) else values
+    )
+    if labels:
+        named = pa.types.is_integer(values.type)
+        columns["state"] = state_column(values, metadata) if named else pa.nulls(len(batch), pa.string())
+    columns["severity"], columns["status"] = batch.column("severity"), batch.column("status")
+    out = io.BytesIO()
+    write_csv(pa.table(columns), out, WriteOptions(include_header=False, quoting_style="needed"))
+    return out.getvalue()
 
 
 def parquet_bytes(reading: Reading) -> bytes:
     """A Parquet file: time (timestamp[ns, UTC]), value, severity, status; the metadata is in the schema's."""
-    import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parts: list[tuple[Any, ...]] = []
-    for rows in reading.rows:
-        times = pa.array(np.array(rows.time_ns, np.int64)).cast(pa.timestamp("ns", "UTC"))
-        parts.append((times, _column(rows), pa.array(rows.severity, pa.uint8()), pa.array(rows.status, pa.uint16())))
-    values = _one_type([p[1] for p in parts])
-    columns = {
-        "time": pa.chunked_array([p[0] for p in parts], pa.timestamp("ns", "UTC")),
-        "value": values,
-        "severity": pa.chunked_array([p[2] for p in parts], pa.uint8()),
-        "status": pa.chunked_array([p[3] for p in parts], pa.uint16()),
-    }
-    named = pa.table(columns).replace_schema_metadata({"name": reading.name, **reading.metadata})
+    table = table_of(list(reading.batches), {"name": reading.name, **reading.metadata})
     sink = pa.BufferOutputStream()
-    pq.write_table(named, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue().to_pybytes()
-
-
-def _column(rows: Rows) -> Any:
-    """The values of one batch in the type they have together."""
-    import pyarrow as pa
-
-    kinds = {type(v) for v in rows.values}
-    if kinds == {int, float}:
-        return pa.array([float(v) for v in rows.values], pa.float64())
-    if list in kinds:
-        whole = all(type(e) is int for v in rows.values for e in v)
-        text = any(type(e) is str for v in rows.values for e in v)
-        element = pa.string() if text else pa.int64() if whole else pa.float64()
-        if not text and not whole:
-            return pa.array([[float(e) for e in v] for v in rows.values], pa.list_(element))
-        return pa.array(rows.values, pa.list_(element))
-    if len(kinds) > 1:
-        return pa.array([str(v) for v in rows.values], pa.string())
-    return pa.array(rows.values)
-
-
-def _one_type(parts: Iterable[Any]) -> Any:
-    """The batches as one column, also when the PV has changed its type on the way."""
-    import pyarrow as pa
-
-    parts = list(parts)
-    types = {p.type for p in parts}
-    if not types:
-        return pa.chunked_array([], pa.float64())
-    if len(types) == 1:
-        return pa.chunked_array(parts)
-    if types <= {pa.int64(), pa.float64()}:
-        return pa.chunked_array([p.cast(pa.float64()) for p in parts])
-    if types <= {pa.list_(pa.int64()), pa.list_(pa.float64())}:
-        return pa.chunked_array([p.cast(pa.list_(pa.float64())) for p in parts])
-    return pa.chunked_array([pa.array([str(v) for v in p.to_pylist()], pa.string()) for p in parts])
