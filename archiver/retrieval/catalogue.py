@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from archiver.retrieval.query import Refused, printable
+from archiver.retrieval.resolve import Listed
 from archiver.retrieval.source import headers
 from archiver.retrieval.text import pc
 from archiver.store import Dbr, PvInfo
@@ -16,8 +17,8 @@ DEFAULT_LIMIT = 500
 MAX_PATTERN = 2000
 
 
-def matching(names: list[str], values: Mapping[str, str], default_limit: int = DEFAULT_LIMIT) -> list[str]:
-    """The names that `pv` (a glob) or `regex` (of the whole name) choose, sorted, at most `limit` of them.
+def matching(listed: Listed, values: Mapping[str, str], default_limit: int = DEFAULT_LIMIT) -> list[str]:
+    """The names that `pv` (a glob) or `regex` (of the whole name) choose: PVs, then aliases, each sorted.
 
     `pv` wins; a `limit` below 1 means all. 404 without a pattern, 400 for a pattern or limit that cannot be read.
     """
@@ -28,8 +29,12 @@ def matching(names: list[str], values: Mapping[str, str], default_limit: int = D
     else:
         raise Refused(404, "Give a pattern: pv=GLOB or regex=REGULAR-EXPRESSION.")
     limit = _limit(values.get("limit"), default_limit)
-    found = sorted(full_match(names, pattern))
-    return found[:limit] if limit > 0 else found
+    found: list[str] = []
+    for names in (listed.pvs, listed.aliases):
+        most = limit - len(found) if limit > 0 else None
+        if most != 0:
+            found += full_match(names, pattern, most)
+    return found
 
 
 def _limit(text: str | None, default: int) -> int:
@@ -45,18 +50,19 @@ def glob_pattern(glob: str) -> str:
     return "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in glob)
 
 
-def full_match(names: list[str], pattern: str) -> list[str]:
-    """The names that match as a whole. RE2 matches in linear time: no pattern can hold up the server."""
+def full_match(names: pa.StringArray, pattern: str, most: int | None = None) -> list[str]:
+    """The first `most` names that match as a whole. RE2 matches in linear time: no pattern can hold up the server."""
     if len(pattern) > MAX_PATTERN:
         raise Refused(400, f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN} are accepted.")
-    array = pa.array(names, pa.string())
+    if pattern == ".*":
+        return names.slice(0, most).to_pylist()
     try:
         pc.match_substring_regex(pa.array([""]), pattern)  # by itself: brackets must not close ours
-        mask = pc.match_substring_regex(array, f"^(?:{pattern})$")
+        mask = pc.match_substring_regex(names, f"^(?:{pattern})$")
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
         reason = printable(str(error).split("regular expression: ")[-1])
         raise Refused(400, f"Cannot read regex={printable(pattern)}: {reason}.") from None
-    return array.filter(mask).to_pylist()
+    return names.filter(mask).slice(0, most).to_pylist()
 
 
 def type_name(dbr: Dbr | None, array: bool) -> str:

@@ -45,7 +45,10 @@ def routes(place: Place, reader: Any, ledger: Any, workers: Any) -> list[BaseRou
     found: list[BaseRoute] = []
     page = _find("archiver.page", "page_routes")
     if page is not None:
-        found += page()
+        try:
+            found += page()
+        except (KeyError, OSError) as error:
+            log.warning("the page is incomplete: %s", error)
     context = _find("archiver.management.context", "context_of")
     manage = _find("archiver.management.http", "management_routes")
     if context is not None and manage is not None:

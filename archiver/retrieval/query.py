@@ -13,6 +13,9 @@ MAX_QUERY = 16384
 NS = 1_000_000_000
 HOUR_NS = 3600 * NS
 DAY_NS = 24 * HOUR_NS
+REDUCED_NS = 14 * DAY_NS
+REDUCED = "firstSample"
+"""What `usereduced` makes of a longer time when the request names no operator."""
 _LIMIT_S = (1 << 63) // NS - 1  # int64 nanoseconds reach from 1677 to 2262
 
 _TIME = re.compile(
@@ -21,7 +24,6 @@ _TIME = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_NAME = re.compile(r"[!-~]{1,255}")
 
 
 class Refused(Exception):  # noqa: N818 (it is an answer, not a fault of ours)
@@ -128,6 +130,8 @@ class DataRequest:
     targets: tuple[Target, ...]
     ranges: tuple[tuple[int, int], ...]
     latest_metadata: bool
+    template: str | None = None
+    """A PV that is archived, whose type a PV has that is not."""
 
 
 def parse_target(text: str, pp: str | None = None) -> Target:
@@ -151,16 +155,6 @@ def parse_target(text: str, pp: str | None = None) -> Target:
     return Target(name, operator)
 
 
-def real_name(name: str) -> str:
-    """The name in the store: without `ca://` or `pva://` and without `.VAL`; 404 for what can be no name."""
-    for scheme in ("ca://", "pva://"):
-        name = name.removeprefix(scheme)
-    name = name.removesuffix(".VAL")
-    if not _NAME.fullmatch(name):
-        raise unknown(name)
-    return name
-
-
 def unknown(name: str) -> Refused:
     """The answer for a PV that is not archived."""
     return Refused(404, f"Unable to find typeinfo for pv {printable(name)}")
@@ -174,8 +168,13 @@ def data_request(
     texts = [v for k, v in pairs if k == "pv"] if names is None else names
     if not texts or not any(t.strip() for t in texts):
         raise Refused(400, "PV name is null.")
-    targets = tuple(parse_target(text, values.get("pp") or None) for text in texts)
-    return DataRequest(targets, time_ranges(values, now_ns), values.get("fetchLatestMetadata") == "true")
+    ranges = time_ranges(values, now_ns)
+    pp = values.get("pp") or None
+    if pp is None and values.get("usereduced") == "true" and ranges[-1][1] - ranges[0][0] > REDUCED_NS:
+        pp = REDUCED
+    targets = tuple(parse_target(text, pp) for text in texts)
+    template = values.get("retiredPVTemplate") or None
+    return DataRequest(targets, ranges, values.get("fetchLatestMetadata") == "true", template)
 
 
 def time_ranges(values: Mapping[str, str], now_ns: int | None = None) -> tuple[tuple[int, int], ...]:
@@ -189,6 +188,16 @@ def time_ranges(values: Mapping[str, str], now_ns: int | None = None) -> tuple[t
         to = printable(values.get("to") or "(an hour from now)")
         raise Refused(400, f"The end, to={to}, is before the start, from={printable(values['from'])}.")
     return ((start, end),)
+
+
+_PART = r"([+-]?\d{1,9}"
+_PERIOD = re.compile(rf"[+-]?P(?=\d|[+-]){_PART}Y)?{_PART}M)?{_PART}W)?{_PART}D)?", re.ASCII | re.IGNORECASE)
+
+
+def check_period(text: str) -> None:
+    """400 for what is no ISO 8601 period of days, such as P1D. We look back without limit, so that is all it is for."""
+    if not _PERIOD.fullmatch(text.strip()):
+        raise Refused(400, f"Cannot read searchPeriod={printable(text)!r} as a period, such as P1D.")
 
 
 def _several(text: str) -> tuple[tuple[int, int], ...]:

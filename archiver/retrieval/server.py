@@ -16,7 +16,7 @@ import uvicorn
 from archiver.retrieval import mounts
 from archiver.retrieval.app import create_app
 from archiver.retrieval.mounts import Place
-from archiver.retrieval.stream import Workers
+from archiver.retrieval.workers import Workers
 from owlshift.kinds import LOG_FORMAT
 
 log = logging.getLogger("archiver.retrieval")
@@ -88,9 +88,10 @@ def url_of(sock: socket.socket) -> str:
 
 async def _serve(place: Place, sockets: list[socket.socket]) -> None:
     reader, ledger = mounts.open_reader(place), mounts.open_ledger(place)
-    more = mounts.routes(place, reader, ledger, Workers())
+    workers = Workers()
+    more = mounts.routes(place, reader, ledger, workers)
     config = uvicorn.Config(
-        create_app(reader, more, ledger, place.config.limit),
+        create_app(reader, more, ledger, place.config.limit, workers),
         lifespan="off",
         access_log=False,
         log_config=None,

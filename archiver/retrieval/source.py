@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from archiver.retrieval import operators
-from archiver.retrieval.query import DataRequest, Refused, Target, real_name, unknown
-from archiver.store import Dbr, PvInfo, Samples, StoreReader
+from archiver.retrieval.query import DataRequest, Refused, Target, unknown
+from archiver.retrieval.resolve import Names
+from archiver.store import Dbr, PvInfo, Reader, Samples
 
 PING_PV = "ArchApplPingPV"
 """A name that is always answered, with ten numbers: clients try their connection with it."""
@@ -26,7 +29,8 @@ class Answer:
     info: PvInfo
     metadata: dict[str, str]
     array: bool
-    start_ns: int
+    ranges: tuple[tuple[int, int], ...]
+    """Start and end of each time asked for, in unix ns."""
     batches: Iterator[Samples]
     """Read as they are asked for."""
     warnings: list[str] = field(default_factory=list)
@@ -36,28 +40,58 @@ class Answer:
         """The PV's real name."""
         return self.info.name
 
+    @property
+    def start_ns(self) -> int:
+        """The start of the first time asked for."""
+        return self.ranges[0][0]
 
-def find(reader: StoreReader, requested: str) -> PvInfo:
-    """The PV that goes by this name; 404 when there is none. A PV archived as `X.VAL` itself is found before `X`."""
-    for name in _candidates(requested):
-        info = reader.info(name)
+
+@dataclass(frozen=True)
+class Found:
+    """A PV that goes by a name; with `field`, that field of it, made of its metadata."""
+
+    info: PvInfo
+    field: str | None = None
+
+
+def find(reader: Reader, names: Names, requested: str) -> Found:
+    """The PV that goes by this name; 404 when there is none."""
+    for candidate in names.candidates(requested):
+        if candidate.field is not None:
+            info = field_info(reader, candidate.name, candidate.field)
+        else:
+            info = reader.info(candidate.name)
         if info is not None:
-            return info
+            return Found(info, candidate.field)
     if requested == PING_PV:
-        return PvInfo(PING_PV, Dbr.DOUBLE, 1, None, None, {})
+        return Found(PvInfo(PING_PV, Dbr.DOUBLE, 1, None, None, {}))
     raise unknown(requested)
 
 
-def check_known(reader: StoreReader, targets: Sequence[Target]) -> None:
+def _fields_of() -> Any:
+    try:
+        return importlib.import_module("archiver.retrieval.fields_of")
+    except ModuleNotFoundError:
+        return None
+
+
+def field_info(reader: Reader, name: str, field: str) -> PvInfo | None:
+    """The PV that a field of an archived PV is; None when the field was never kept."""
+    module = _fields_of()
+    return None if module is None else module.info(reader, name, field)
+
+
+def field_samples(reader: Reader, name: str, field: str, start: int, end: int) -> Iterator[Samples]:
+    """The values of a field, by the rules of `StoreReader.read`."""
+    module = _fields_of()
+    return iter(()) if module is None else module.read(reader, name, field, start, end)
+
+
+def check_known(names: Names, targets: Sequence[Target]) -> None:
     """404 for the first of these that is not archived."""
-    names = {PING_PV}.union(reader.names()) if targets else set()
-    for target in targets:
-        if not names.intersection(_candidates(target.name)):
-            raise unknown(target.name)
-
-
-def _candidates(requested: str) -> list[str]:
-    return list(dict.fromkeys((requested, real_name(requested))))
+    for name, candidate in names.known(target.name for target in targets).items():
+        if candidate is None and name != PING_PV:
+            raise unknown(name)
 
 
 def begun(answer: Answer) -> Answer:
@@ -66,14 +100,22 @@ def begun(answer: Answer) -> Answer:
     return answer if first is None else replace(answer, batches=chain([first], answer.batches))
 
 
-def open_answer(reader: StoreReader, target: Target, request: DataRequest) -> Answer:
+def open_answer(reader: Reader, names: Names, target: Target, request: DataRequest) -> Answer:
     """The answer for one PV of a request."""
-    info = find(reader, target.name)
+    try:
+        found = find(reader, names, target.name)
+    except Refused:
+        if request.template is None:
+            raise
+        info = replace(find(reader, names, request.template).info, name=target.name, first_ns=None, last_ns=None)
+        metadata = headers(info.metadata, request.latest_metadata)
+        return Answer(target.name, info, metadata, info.count != 1, request.ranges, iter(()))
+    info = found.info
     ranges = request.ranges
     warnings: list[str] = []
     process = None
     array = info.count != 1
-    if info.name == PING_PV and reader.info(PING_PV) is None:
+    if info.name == PING_PV and not reader.has(PING_PV):
         batches = iter([_ping_samples(ranges[0][1])])
     else:
         if target.operator is not None:
@@ -85,10 +127,10 @@ def open_answer(reader: StoreReader, target: Target, request: DataRequest) -> An
             else:
                 for start, end in ranges:
                     process.check(start, end)
-        batches = _read(reader, info, ranges, process)
+        batches = _read(reader, found, ranges, process)
     array = array or (process is not None and target.operator is not None and target.operator.name.startswith("stats"))
     metadata = headers(info.metadata, request.latest_metadata)
-    return Answer(target.name, info, metadata, array, ranges[0][0], batches, warnings)
+    return Answer(target.name, info, metadata, array, ranges, batches, warnings)
 
 
 def headers(metadata: dict[str, str], latest: bool) -> dict[str, str]:
@@ -118,16 +160,16 @@ def _number(text: str) -> float | None:
 
 
 def _read(
-    reader: StoreReader, info: PvInfo, ranges: tuple[tuple[int, int], ...], process: operators.Process | None
+    reader: Reader, found: Found, ranges: tuple[tuple[int, int], ...], process: operators.Process | None
 ) -> Iterator[Samples]:
     """The samples of all ranges, in order and none twice."""
     last = None
     for start, end in ranges:
         try:
-            batches = reader.read(info.name, start, end)
+            batches = _range(reader, found, start, end, process)
         except KeyError:
-            raise unknown(info.name) from None
-        for batch in process.run(batches, start, end) if process else operators.after_start(batches, start):
+            raise unknown(found.info.name) from None
+        for batch in batches:
             if last is not None:
                 batch = batch[int(np.searchsorted(batch.time_ns, last, "right")) :]
             if len(batch):
@@ -136,23 +178,18 @@ def _read(
                     last = int(batch.time_ns[-1])
 
 
+def _range(reader: Reader, found: Found, start: int, end: int, process: operators.Process | None) -> Iterator[Samples]:
+    name = found.info.name
+    if found.field is not None:
+        samples = field_samples(reader, name, found.field, start, end)
+    elif process is not None and (open_ := getattr(process, "open", None)) is not None:
+        return open_(reader, name, start, end)
+    else:
+        samples = reader.read(name, start, end)
+    return process.run(samples, start, end) if process else operators.after_start(samples, start)
+
+
 def _ping_samples(end_ns: int) -> Samples:
     times = (end_ns // 1_000_000_000 - np.arange(10, 0, -1)) * 1_000_000_000
     zeros = np.zeros(10)
     return Samples(Dbr.DOUBLE, False, times, zeros.astype(np.uint8), zeros.astype(np.uint16), 0.1 * np.arange(10))
-
-
-def newest_at(reader: StoreReader, requested: str, at_ns: int) -> tuple[dict[str, str], Samples] | None:
-    """Metadata and the newest sample at or before a time; None when there is no such PV or no such sample."""
-    try:
-        candidates = _candidates(requested)
-    except Refused:
-        return None
-    for name in candidates:
-        try:
-            batches = list(operators.after_start(reader.read(name, at_ns, at_ns), at_ns))
-        except KeyError:
-            continue
-        history = reader.metadata_history(name)
-        return (history[-1][1] if history else {}, batches[-1][-1:]) if batches else None
-    return None

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar, TypeVarTuple, Unpack
+from dataclasses import dataclass, field
 
-import anyio
-from anyio import CapacityLimiter, to_thread
 from starlette.types import Receive, Scope, Send
 
+from archiver.retrieval.workers import Gone, Job, Workers, until_gone
 from archiver.store import StoreError
 
 log = logging.getLogger(__name__)
-
-A = TypeVarTuple("A")
-T = TypeVar("T")
 
 PIECE = 1 << 16
 WHOLE = 8 << 20
 STALLED_S = 600
 """A client that takes nothing for so long is dropped."""
-
-
-class Workers:
-    """The threads that read and encode. Long answers go on in few of them, so that new requests find one free at once.
-
-    An answer that waits for its client holds none.
-    """
-
-    def __init__(self, opening: int = 8, going_on: int = 2) -> None:
-        self._numbers = opening, going_on
-        self._limiters: tuple[CapacityLimiter, CapacityLimiter] | None = None
-
-    async def run(self, function: Callable[[Unpack[A]], T], *args: *A) -> T:
-        """The result of a blocking call."""
-        return await to_thread.run_sync(function, *args, limiter=self._limiter(0))
-
-    async def go_on(self, function: Callable[[Unpack[A]], T], *args: *A) -> T:
-        """The same, for a further piece of an answer that has begun."""
-        return await to_thread.run_sync(function, *args, limiter=self._limiter(1))
-
-    def _limiter(self, which: int) -> CapacityLimiter:
-        if self._limiters is None:  # a limiter belongs to an event loop
-            self._limiters = CapacityLimiter(self._numbers[0]), CapacityLimiter(self._numbers[1])
-        return self._limiters[which]
 
 
 class Chunks:
@@ -65,7 +39,7 @@ class Chunks:
                 break
             parts.append(part)
             length += len(part)
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
         """Let go of what the iterator holds."""
@@ -74,50 +48,76 @@ class Chunks:
             close()
 
 
-class StreamAnswer:
-    """The ASGI answer of `first` and then all of `chunks`. What fails half-way is cut off, not ended as if whole."""
+@dataclass
+class Opened:
+    """An answer that can begin: its headers and its bytes."""
 
-    def __init__(self, chunks: Chunks, first: bytes, headers: Mapping[str, str], workers: Workers) -> None:
-        self._chunks = chunks
-        self._first = first
-        self._headers = [(k.lower().encode("latin-1"), v.encode("latin-1", "replace")) for k, v in headers.items()]
+    chunks: Chunks
+    headers: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
+    """Whether an answer that is not too long should have a Content-Length."""
+
+
+class StreamAnswer:
+    """The ASGI answer of what `open_` opens; it and all that follows runs in threads, as one job.
+
+    What fails before the first bytes is the caller's to answer; what fails half-way is cut off, not ended as if whole.
+    """
+
+    def __init__(self, open_: Callable[[Job], Opened], workers: Workers) -> None:
+        self._open = open_
         self._workers = workers
+        self._job = workers.job()
+        self._opened: Opened | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, or stop as soon as the client has gone."""
+        watcher = asyncio.ensure_future(until_gone(receive, self._job))
         try:
-            if self._chunks.ended:
-                self._headers.append((b"content-length", str(len(self._first)).encode()))
-            await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-            if scope["method"] == "HEAD" or self._chunks.ended:
-                body = b"" if scope["method"] == "HEAD" else self._first
-                await send({"type": "http.response.body", "body": body})
-                return
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._until_gone, receive, group.cancel_scope)
-                await self._send_all(send, str(scope.get("path", "")))
-                group.cancel_scope.cancel()
+            with contextlib.suppress(Gone):
+                await self._answer(scope, send)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._workers.run(self._chunks.close)
+            watcher.cancel()
+            self._job.gone = True
+            if self._opened is not None:
+                await self._workers.run(self._opened.chunks.close)
 
-    async def _until_gone(self, receive: Receive, scope: anyio.CancelScope) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        scope.cancel()
+    def _begin(self) -> tuple[Opened, bytes]:
+        opened = self._opened = self._open(self._job)
+        return opened, opened.chunks.take(WHOLE if opened.whole else 1)
 
-    async def _send_all(self, send: Send, path: str) -> None:
-        piece = self._first
-        while True:
-            with anyio.move_on_after(STALLED_S) as patience:
-                await send({"type": "http.response.body", "body": piece, "more_body": not self._chunks.ended})
-            if patience.cancelled_caught:
+    async def _answer(self, scope: Scope, send: Send) -> None:
+        opened, first = await self._workers.run_in(self._job, self._begin)
+        chunks = opened.chunks
+        headers = [(k.lower().encode("latin-1"), v.encode("latin-1", "replace")) for k, v in opened.headers.items()]
+        if chunks.ended:
+            headers.append((b"content-length", str(len(first)).encode()))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] == "HEAD" or chunks.ended:
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else first})
+            return
+        await self._send_all(send, chunks, first, str(scope.get("path", "")))
+
+    async def _send_all(self, send: Send, chunks: Chunks, piece: bytes, path: str) -> None:
+        while not self._job.gone:
+            ended = chunks.ended
+            # the next piece is made while this one is sent
+            making = None if ended else asyncio.ensure_future(self._workers.run_in(self._job, chunks.take))
+            try:
+                async with asyncio.timeout(STALLED_S):
+                    await send({"type": "http.response.body", "body": piece, "more_body": not ended})
+            except BaseException as error:
+                self._job.gone = True
+                if making is not None:
+                    await asyncio.wait([making])
+                if not isinstance(error, TimeoutError):
+                    raise
                 log.warning("a client of %s took nothing for %d s and is dropped", path, STALLED_S)
                 return
-            if self._chunks.ended:
+            if making is None:
                 return
             try:
-                piece = await self._workers.go_on(self._chunks.take)
+                piece = await making
             except (StoreError, OSError) as error:
                 log.error("an answer of %s is cut off: %s", path, error)
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
@@ -46,19 +45,20 @@ def qw_stream(pvs: Iterable[tuple[Mapping[str, str], bool, Iterable[Samples]]]) 
 
 def csv_stream(batches: Iterable[Samples]) -> Iterator[bytes]:
     """`.csv`: `secs,val,severity,status,nanos` lines without a header, and an empty line at the end."""
-    for block in _blocks(batches):
-        yield _data(_csv_rows(block))
+    for block in in_blocks(batches):
+        yield data_of(_csv_rows(block))
     yield b"\n"
 
 
 def txt_stream(name: str, source: str, batches: Iterable[Samples]) -> Iterator[bytes]:
     """`.txt`: a heading, then tab-separated time, value, severity, status and nanos."""
     yield f"Beginning data for {name}\nData from stream {source}\n".encode()
-    for block in _blocks(batches):
-        yield _data(_txt_rows(block))
+    for block in in_blocks(batches):
+        yield data_of(_txt_rows(block))
 
 
-def _blocks(batches: Iterable[Samples]) -> Iterator[Samples]:
+def in_blocks(batches: Iterable[Samples]) -> Iterator[Samples]:
+    """The samples in blocks that are encoded in one go."""
     for batch in batches:
         yield from blocks.blocks(batch)
 
@@ -79,15 +79,15 @@ def _frame(pvs: Iterable[tuple[bytes, Iterable[Samples]]], rows: Rows) -> Iterat
         lead = b"] },\n"
         any_pv = True
         separator = b""
-        for block in _blocks(batches):
-            yield separator + _data(rows(block))[:-2]  # each row ends with ",\n"
+        for block in in_blocks(batches):
+            yield separator + data_of(rows(block))[:-2]  # each row ends with ",\n"
             separator = b",\n"
         if separator:
             yield b"\n"
     yield b"] }\n ]\n" if any_pv else b"[ \n ]\n"
 
 
-def _data(strings: pa.Array) -> bytes:
+def data_of(strings: pa.Array) -> bytes:
     """The characters of a string array, one string after the other."""
     _, offsets, data = strings.buffers()
     if data is None or not len(strings):
@@ -98,7 +98,7 @@ def _data(strings: pa.Array) -> bytes:
 
 def _json_rows(samples: Samples) -> pa.Array:
     secs, nanos = _times(samples)
-    if not samples.severity.any() and not samples.status.any():
+    if not samples.severity.any() and not samples.status.any() and not samples.notes:
         calm = ', "severity":0, "status":0 },\n'
         value = values_text(samples, BARE)
         return pc.binary_join_element_wise('{ "secs": ', secs, ', "val": ', value, ', "nanos": ', nanos, calm, "")
@@ -113,14 +113,27 @@ def _json_rows(samples: Samples) -> pa.Array:
         _integers(samples.severity),
         ', "status":',
         _integers(samples.status),
-        " },\n",
+        _fields(samples),
         "",
     )
 
 
 def _qw_rows(samples: Samples) -> pa.Array:
     millis = _integers(samples.time_ns // 1_000_000)
-    return pc.binary_join_element_wise('{ "millis": ', millis, ', "val": ', values_text(samples, NULL), " },\n", "")
+    values = values_text(samples, NULL)
+    return pc.binary_join_element_wise('{ "millis": ', millis, ', "val": ', values, _fields(samples), "")
+
+
+def _fields(samples: Samples) -> pa.Array | str:
+    """The end of each line, with the notes of those samples that have any."""
+    end = " },\n"
+    if not samples.notes:
+        return end
+    ends = [end] * len(samples)
+    for row, note in samples.notes.items():
+        pairs = ",".join(f"{quoted(text_of(k))}: {quoted(text_of(v))}" for k, v in note.items())
+        ends[row] = f', "fields": {{ {pairs}}}{end}'
+    return pa.array(ends)
 
 
 def _csv_rows(samples: Samples) -> pa.Array:
@@ -141,14 +154,15 @@ def _csv_values(samples: Samples) -> pa.Array:
 
 def _txt_rows(samples: Samples) -> pa.Array:
     nanos = _integers(samples.time_ns % blocks.NS)
-    human = [_human(int(s)) for s in samples.time_ns // blocks.NS]
+    human = pc.replace_substring(moments(samples.time_ns, "s"), "-", "/")
     tail = ("\t", _integers(samples.severity), "\t", _integers(samples.status), "\t", nanos, "\n", "")
-    return pc.binary_join_element_wise(pa.array(human), "\t", values_text(samples, BARE), *tail)
+    return pc.binary_join_element_wise(human, " UTC\t", values_text(samples, BARE), *tail)
 
 
-def _human(seconds: int) -> str:
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
-    return f"{moment:%Y/%m/%d %H:%M:%S} UTC"
+def moments(time_ns: np.ndarray, unit: str) -> pa.Array:
+    """Times (unix ns) as text in UTC, to the second (`s`) or millisecond (`ms`): `2026-11-20 08:00:00.000`."""
+    whole = time_ns // (blocks.NS if unit == "s" else 1_000_000)
+    return pc.cast(pa.array(whole).cast(pa.timestamp(unit)), pa.string())
 
 
 def _times(samples: Samples) -> tuple[pa.Array, pa.Array]:

@@ -46,7 +46,11 @@ AT = "2026-11-20T08:00:00Z"
         (f"{DATA}?pv={'x' * 20000}", 414, "20003 characters"),
         ("/retrieval/data/getData.xyz?pv=T:Ramp", 400, "no format"),
         ("/retrieval/data/getData?pv=T:Ramp", 400, "no format"),
-        ("/retrieval/data/getData.mat?pv=T:Ramp", 501, "not there yet"),
+        ("/retrieval/data/getData.flx?pv=T:Ramp", 501, ".flx is of the past"),
+        ("/retrieval/data/getDataForPVs.flx?pv=T:Ramp", 400, "no format"),
+        ("/retrieval/data/getDataForPVs.mat?pv=T:Ramp", 400, "no format"),
+        ("/retrieval/data/getDataAtTime?pv=T:Ramp&searchPeriod=aDay", 400, "searchPeriod='aDay'"),
+        ("/retrieval/data/getDataAtTime?pv=T:Ramp&searchPeriod=P", 400, "searchPeriod='P'"),
         ("/retrieval/data/getDataForPVs.csv?pv=T:Ramp", 400, "no format"),
         ("/retrieval/data/getDataForPVs.json", 400, "PV name is null."),
         ("/retrieval/data/xyz", 400, "'xyz' is not a valid API method."),
@@ -141,7 +145,7 @@ words = st.sampled_from(
 keys = st.sampled_from("pv from to pp timeranges fetchLatestMetadata donotchunk at limit regex x".split())
 queries = st.lists(st.tuples(keys, words | st.text(max_size=12)), max_size=6)
 paths = st.sampled_from(
-    [f"/retrieval/data/getData.{e}" for e in ("json", "raw", "qw", "csv", "txt", "mat", "")]
+    [f"/retrieval/data/getData.{e}" for e in ("json", "raw", "qw", "csv", "txt", "mat", "svg", "jplot", "flx", "")]
     + ["/retrieval/data/getDataForPVs.json", "/retrieval/data/getDataAtTime", "/retrieval/bpl/getMatchingPVs"]
     + ["/retrieval/bpl/getMetadata", "/retrieval/bpl/searchForPVsRegex", "/retrieval/bpl/areWeArchivingPV"]
 )

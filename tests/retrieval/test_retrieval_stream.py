@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from archiver.retrieval import stream
-from archiver.retrieval.stream import Chunks, StreamAnswer, Workers
+from archiver.retrieval.stream import Chunks, Opened, StreamAnswer
+from archiver.retrieval.workers import Job, Workers
 from archiver.store import StoreError
 
 SCOPE = {"type": "http", "method": "GET", "path": "/x", "http_version": "1.1"}
@@ -60,8 +61,13 @@ class Source:
 
 
 async def answer(source: Source, client: Client) -> None:
-    chunks = Chunks(source.pieces)
-    await StreamAnswer(chunks, chunks.take(1), {"Content-Type": "a/b"}, Workers())(SCOPE, client.receive, client.send)
+    def opened(job: Job) -> Opened:
+        return Opened(Chunks(job.watch(source.pieces)), {"Content-Type": "a/b"})
+
+    try:
+        await StreamAnswer(opened, Workers())(SCOPE, client.receive, client.send)
+    finally:
+        source.pieces.close()
 
 
 async def test_all_of_it_in_order():
@@ -100,6 +106,6 @@ async def test_a_client_that_takes_nothing_is_dropped(
         await start(message)
         client.takes = False
 
-    chunks = Chunks(source.pieces)
-    await asyncio.wait_for(StreamAnswer(chunks, chunks.take(1), {}, Workers())(SCOPE, client.receive, send), 30)
+    client.send = send
+    await asyncio.wait_for(answer(source, client), 30)
     assert source.closed and source.made < 5 and "is dropped" in caplog.text
