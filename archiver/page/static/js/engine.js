@@ -1,0 +1,1 @@
+export class EngineView { constructor(host, state, banner) { this.host = host; } update() {} }
