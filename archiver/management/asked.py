@@ -135,14 +135,16 @@ def _decoded(body: bytes) -> str:
 
 def _json_names(body: bytes) -> list[str]:
     try:
-        names = orjson.loads(body)
+        found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        names = None
-    if isinstance(names, list):
-        names = [item.get("pv") if isinstance(item, dict) else item for item in names]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        found = None
+    items = (
+        [item.get("pv") if isinstance(item, dict) else item for item in found] if isinstance(found, list) else [None]
+    )
+    names = [item.strip() for item in items if isinstance(item, str)]
+    if len(names) < len(items):
         raise Refused(400, 'The body is no JSON list of names, such as ["A", "B"].')
-    return [name.strip() for name in names if name.strip()]
+    return [name for name in names if name]
 
 
 def checked_name(name: str) -> str:

@@ -12,8 +12,7 @@ from archiver.management.census import Snapshot, Status
 from archiver.management.context import Context
 from archiver.management.texts import human_time, human_times, iso_time, number, word
 from archiver.retrieval.catalogue import type_name
-from archiver.retrieval.query import Refused, printable
-from archiver.retrieval.query import unknown as unknown
+from archiver.retrieval.query import unknown
 from archiver.store import Dbr
 from archiver.store.live import SCAN, UNKNOWN_TYPE, PvState
 from archiver.store.order import NEVER
@@ -262,8 +261,3 @@ def _stored_ns(census: Snapshot, row: int) -> int:
 
 def _yes(value: object) -> str:
     return "Yes" if value else "No"
-
-
-def needs_known(name: str) -> Refused:
-    """The refusal for a PV that is not there, with 400 as deletePV gives it."""
-    return Refused(400, f"Unable to find typeinfo for pv {printable(name)}")
