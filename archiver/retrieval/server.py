@@ -15,6 +15,7 @@ import uvicorn
 
 from archiver.retrieval import mounts
 from archiver.retrieval.app import create_app
+from archiver.retrieval.guard import Guarded
 from archiver.retrieval.mounts import Place
 from archiver.retrieval.workers import Workers
 from owlshift.kinds import LOG_FORMAT
@@ -98,7 +99,7 @@ async def _serve(place: Place, sockets: list[socket.socket]) -> None:
         server_header=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=STOP_S,
-        limit_concurrency=500,
+        http=Guarded,
         ws="none",
     )
     server = _Server(config)
