@@ -200,7 +200,9 @@ def test_jitter_of_a_zero_mean_is_no_number():
         ("mean_60", Dbr.ENUM, False, True),
         ("firstSample_60", Dbr.STRING, False, True),
         ("ncount", Dbr.DOUBLE, True, True),
-        ("median_60", Dbr.DOUBLE, False, False),
+        ("median_60", Dbr.DOUBLE, False, True),
+        ("deadBand_1", Dbr.STRING, False, False),
+        ("nothing_60", Dbr.DOUBLE, False, False),
         ("mean", None, False, False),
     ],
 )
@@ -245,7 +247,7 @@ def test_operators_in_raw(server: Server):
 def test_what_is_not_there_is_raw_data_with_a_warning(server: Server):
     plain = server.data("T:Ramp", **DAY)
     assert "warning" not in plain.headers
-    for operator, word in (("median_60", "is not there"), ('x"\u00e9', "is not there")):
+    for operator, word in (("middle_60", "is not there"), ('x"\u00e9', "is not there")):
         reply = server.data(f"{operator}(T:Ramp)", **DAY)
         assert reply.status_code == 200 and reply.json() == plain.json()
         assert word in reply.headers["warning"]
