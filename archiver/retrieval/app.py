@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archiver.management import Ledger
-from archiver.retrieval.bpl import Bpl
+from archiver.retrieval.bpl import Bpl, Describe
 from archiver.retrieval.data import Data
 from archiver.retrieval.query import Refused, printable
 from archiver.retrieval.replies import FAULTS, refused
@@ -29,16 +29,17 @@ def create_app(
     ledger: Ledger | None = None,
     limit: int = 0,
     workers: Workers | None = None,
+    describe: Describe | None = None,
 ) -> ASGIApp:
     """The application that answers from this store.
 
     `routes` (those of management and of the page) go before retrieval's own, at any path. `ledger`: aliases, and what
     was deleted. `limit`: samples that one answer may hold (0: any number). `workers`: the threads, if others share
-    them.
+    them. `describe`: what management knows of a PV, for getMetadata.
     """
     workers = workers or Workers()
     names = Names(reader, ledger)
-    data, bpl = Data(reader, names, workers, limit), Bpl(reader, names, workers)
+    data, bpl = Data(reader, names, workers, limit), Bpl(reader, names, workers, describe)
     own = [*_data_routes(data), *_bpl_routes(bpl)]
     app = Starlette(routes=[*routes, *own], exception_handlers=dict.fromkeys(FAULTS, refused))
     app.router.redirect_slashes = False
@@ -66,26 +67,18 @@ def _data_routes(data: Data) -> list[Route]:
 
 
 def _bpl_routes(bpl: Bpl) -> list[Route]:
-    base, mgmt = "/retrieval/bpl", "/mgmt/bpl"
+    base = "/retrieval/bpl"
     return [
-        _get("/", bpl.front),
         _get("/retrieval/ping", bpl.ping),
-        *(_get(f"{part}/ping", bpl.bpl_ping) for part in (base, mgmt)),
-        *(
-            _get(f"{part}/{name}", bpl.startup_state)
-            for part in (base, mgmt)
-            for name in ("startupState", "postStartup")
-        ),
+        _get(f"{base}/ping", bpl.bpl_ping),
+        _get(f"{base}/startupState", bpl.startup_state),
+        _get(f"{base}/postStartup", bpl.startup_state),
         _get(f"{base}/getVersion", bpl.get_version),
-        _get(f"{base}/getClientConfig", bpl.get_client_config),
         _get(f"{base}/getMatchingPVs", bpl.get_matching_pvs),
         _get(f"{base}/searchForPVsRegex", bpl.search_for_pvs_regex),
         _get(f"{base}/getMetadata", bpl.get_metadata),
         _get(f"{base}/areWeArchivingPV", bpl.are_we_archiving),
-        _get(f"{mgmt}/getAllPVs", bpl.get_all_pvs),
-        _get(f"{mgmt}/getApplianceInfo", bpl.get_appliance_info),
         _get(f"{base}/{{action:path}}", _no_action, "POST"),
-        _get(f"{mgmt}/{{action:path}}", _no_action, "POST"),
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,25 +21,22 @@ try:
 except PackageNotFoundError:  # pragma: no cover
     VERSION = "owlshift"
 
+Describe = Callable[[str], dict[str, Any]]
+"""What management knows of a PV, by its name."""
+
 
 class Bpl:
     """The handlers. Blocking work is done in worker threads."""
 
-    def __init__(self, reader: Reader, names: Names, workers: Workers) -> None:
+    def __init__(self, reader: Reader, names: Names, workers: Workers, describe: Describe | None = None) -> None:
         self.reader = reader
         self.names = names
         self.workers = workers
+        self.describe = describe
 
     async def get_matching_pvs(self, request: Request) -> Response:
         """`getMatchingPVs`: a JSON list of PVs and then aliases."""
         return await self.workers.run(self._matching, _values(request))
-
-    async def get_all_pvs(self, request: Request) -> Response:
-        """`getAllPVs` of management: the same, and all without a pattern."""
-        values = _values(request)
-        if not values.get("pv") and not values.get("regex"):
-            values["pv"] = "*"
-        return await self.workers.run(self._matching, values)
 
     def _matching(self, values: dict[str, str]) -> Response:
         return json_reply(catalogue.matching(self.names.listed(), values))
@@ -59,7 +58,9 @@ class Bpl:
 
     def _metadata(self, name: str) -> Response:
         found = source.find(self.reader, self.names, name)
-        return json_reply(catalogue.metadata(found.info))
+        more = {} if self.describe is None or found.field is not None else self.describe(found.info.name)
+        texts = {key: value for key, value in more.items() if isinstance(value, str) and value}
+        return json_reply({**texts, **catalogue.metadata(found.info)})
 
     async def are_we_archiving(self, request: Request) -> Response:
         """`areWeArchivingPV`: whether a PV is archived (or paused), as the words true and false."""
@@ -89,35 +90,6 @@ class Bpl:
     async def get_version(self, request: Request) -> Response:
         """`getVersion`."""
         return json_reply({"version": VERSION})
-
-    async def get_client_config(self, request: Request) -> Response:
-        """`getClientConfig`: the appliance's settings for its own viewer; it has defaults for all."""
-        return json_reply({})
-
-    async def get_appliance_info(self, request: Request) -> Response:
-        """`getApplianceInfo` of management: where the parts are; all of them here."""
-        base = f"http://{request.headers.get('host') or 'localhost'}"
-        return json_reply(
-            {
-                "identity": "appliance0",
-                "mgmtURL": f"{base}/mgmt/bpl",
-                "engineURL": f"{base}/engine/bpl",
-                "etlURL": f"{base}/etl/bpl",
-                "retrievalURL": f"{base}/retrieval/bpl",
-                "dataRetrievalURL": f"{base}/retrieval",
-                "clusterInetPort": "localhost:0",
-                "version": VERSION,
-            }
-        )
-
-    async def front(self, request: Request) -> Response:
-        """What this is, for a person who opens the address where there is no page."""
-        return reply(
-            200,
-            "text/plain",
-            f"{VERSION}: the archive's retrieval. Try /retrieval/bpl/getMatchingPVs?pv=*\n"
-            "and /retrieval/data/getData.json?pv=NAME&from=2026-11-20T08:00:00Z&to=2026-11-20T09:00:00Z\n",
-        )
 
 
 def _values(request: Request) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -50,19 +51,20 @@ def glob_pattern(glob: str) -> str:
     return "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in glob)
 
 
-def full_match(names: pa.StringArray, pattern: str, most: int | None = None) -> list[str]:
+def full_match(names: pa.StringArray | Sequence[str], pattern: str, most: int | None = None) -> list[str]:
     """The first `most` names that match as a whole. RE2 matches in linear time: no pattern can hold up the server."""
     if len(pattern) > MAX_PATTERN:
         raise Refused(400, f"The pattern has {len(pattern)} characters; at most {MAX_PATTERN} are accepted.")
+    array: Any = names if isinstance(names, pa.Array) else pa.array(names, pa.string())
     if pattern == ".*":
-        return names.slice(0, most).to_pylist()
+        return array.slice(0, most).to_pylist()
     try:
         pc.match_substring_regex(pa.array([""]), pattern)  # by itself: brackets must not close ours
-        mask = pc.match_substring_regex(names, f"^(?:{pattern})$")
+        mask = pc.match_substring_regex(array, f"^(?:{pattern})$")
     except (pa.ArrowInvalid, UnicodeEncodeError) as error:
         reason = printable(str(error).split("regular expression: ")[-1])
         raise Refused(400, f"Cannot read regex={printable(pattern)}: {reason}.") from None
-    return names.filter(mask).slice(0, most).to_pylist()
+    return array.filter(mask).slice(0, most).to_pylist()
 
 
 def type_name(dbr: Dbr | None, array: bool) -> str:

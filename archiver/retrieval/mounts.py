@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from archiver.config import ArchiverConfig
-from archiver.store import StoreReader
-
-log = logging.getLogger(__name__)
+from archiver.management import Ledger
+from archiver.management.context import Context, context_of
+from archiver.management.http import management_routes
+from archiver.management.status import type_info
+from archiver.page import page_routes
+from archiver.retrieval.app import create_app
+from archiver.retrieval.workers import Workers
+from archiver.store import open_reader
+from owlshift.site import Site
 
 
 @dataclass(frozen=True)
@@ -24,43 +27,26 @@ class Place:
     folder: Path
     config: ArchiverConfig = field(default_factory=ArchiverConfig)
     folders: dict[str, Path] = field(default_factory=dict)
-    site: Any = None
+    site: Site | None = None
     """The site that it belongs to; None for a folder by itself."""
 
 
-def open_reader(place: Place) -> Any:
-    """The reader over all stores of a place."""
-    make = _find("archiver.store.group", "open_reader")
-    return StoreReader(place.folder) if make is None else make(place.folder, place.config)
+def application(place: Place) -> ASGIApp:
+    """Retrieval, management and the page of one archive."""
+    reader = open_reader(place.folder, place.config)
+    ledger = Ledger(place.folder / "manage.db")
+    workers = Workers()
+    context = context_of(place, reader, ledger, workers)
+    routes = [*page_routes(), *management_routes(context)]
+
+    def describe(name: str) -> dict[str, Any]:
+        return _type_info(context, name)
+
+    return create_app(reader, routes, ledger, place.config.limit, workers, describe)
 
 
-def open_ledger(place: Place) -> Any:
-    """Management's ledger."""
-    make = _find("archiver.management.ledger", "Ledger")
-    return None if make is None else make(place.folder / "manage.db")
-
-
-def routes(place: Place, reader: Any, ledger: Any, workers: Any) -> list[BaseRoute]:
-    """The page's routes and management's."""
-    found: list[BaseRoute] = []
-    page = _find("archiver.page", "page_routes")
-    if page is not None:
-        try:
-            found += page()
-        except (KeyError, OSError) as error:
-            log.warning("the page is incomplete: %s", error)
-    context = _find("archiver.management.context", "context_of")
-    manage = _find("archiver.management.http", "management_routes")
-    if context is not None and manage is not None:
-        found += manage(context(place, reader, ledger, workers))
-    return found
-
-
-def _find(module: str, name: str) -> Callable[..., Any] | None:
-    try:
-        return getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if not module.startswith(error.name or "?"):
-            raise
-        log.debug("%s is not there", module)
-        return None
+def _type_info(context: Context, name: str) -> dict[str, Any]:
+    """What management knows of a PV; nothing of one that was never archived here."""
+    census = context.census.snapshot()
+    row = census.row.get(name)
+    return {} if row is None else type_info(context, census, row)

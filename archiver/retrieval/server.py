@@ -13,11 +13,8 @@ from collections.abc import Iterator, Sequence
 
 import uvicorn
 
-from archiver.retrieval import mounts
-from archiver.retrieval.app import create_app
 from archiver.retrieval.guard import Guarded
-from archiver.retrieval.mounts import Place
-from archiver.retrieval.workers import Workers
+from archiver.retrieval.mounts import Place, application
 from owlshift.kinds import LOG_FORMAT
 
 log = logging.getLogger("archiver.retrieval")
@@ -88,11 +85,8 @@ def url_of(sock: socket.socket) -> str:
 
 
 async def _serve(place: Place, sockets: list[socket.socket]) -> None:
-    reader, ledger = mounts.open_reader(place), mounts.open_ledger(place)
-    workers = Workers()
-    more = mounts.routes(place, reader, ledger, workers)
     config = uvicorn.Config(
-        create_app(reader, more, ledger, place.config.limit, workers),
+        application(place),
         lifespan="off",
         access_log=False,
         log_config=None,

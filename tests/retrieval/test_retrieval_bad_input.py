@@ -65,7 +65,7 @@ AT = "2026-11-20T08:00:00Z"
         ("/retrieval/bpl/getMetadata", 400, "null"),
         ("/retrieval/bpl/getMetadata?pv=T:Nope", 404, "Unable to find typeinfo for pv T:Nope"),
         ("/retrieval/bpl/xyz", 404, "'xyz'"),
-        ("/mgmt/bpl/archivePV?pv=X", 404, "'archivePV'"),
+        ("/mgmt/bpl/xyz", 404, "'xyz'"),
         ("/somewhere", 404, "nothing at /somewhere"),
         ("/%2e%2e/%2e%2e/etc/passwd", 404, "nothing at"),
     ],
