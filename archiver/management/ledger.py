@@ -306,11 +306,13 @@ class Ledger:
             return done
 
     def rename(self, old: str, new: str, who: Identity) -> None:
-        """Give a PV another name, with its entry, aliases and history; LedgerError when `new` has an entry."""
+        """Give a PV another name, with its entry, aliases and history; LedgerError when `new` is taken."""
         with self._file.write() as connection:
             change = _Change(connection, who)
             found = change.fetch([old, new])
             mine, other = found.get(old, PvEntry(old)), found.get(new)
+            if mine.deleted:
+                raise LedgerError(f"there is no PV {old}; nothing was changed")
             if old == new or (other is not None and not other.deleted):
                 raise LedgerError(f"there is a PV {new} already; nothing was changed")
             change.entries(
