@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from json.encoder import encode_basestring as quoted
 
-from archiver.retrieval import text
+from archiver.retrieval import fields_of, text
 from archiver.retrieval.catalogue import type_name
 from archiver.retrieval.resolve import Candidate, Names
-from archiver.retrieval.source import field_samples, headers
+from archiver.retrieval.source import headers
 from archiver.store import Dbr, Reader, Samples
 
 
@@ -31,7 +31,7 @@ def _found(
         if candidate.field is None:
             sample = samples.get(candidate.name)
         else:
-            pieces = list(field_samples(reader, candidate.name, candidate.field, at_ns, at_ns))
+            pieces = list(fields_of.read(reader, candidate.name, candidate.field, at_ns, at_ns))
             sample = pieces[-1][-1:] if pieces else None
         if sample is None:
             continue

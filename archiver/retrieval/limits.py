@@ -56,7 +56,7 @@ def _number(reader: Reader, found: Found, target: Target, start: int, end: int, 
 
 def count(reader: Reader, found: Found, start: int, end: int, enough: int) -> int:
     """Samples of a PV from `start` to `end` (unix ns); counting stops above `enough`."""
-    totals = reader.infos([found.info.name])
+    totals = reader.infos([found.name])
     if not totals or totals[0].samples <= enough:
         return totals[0].samples if totals else 0
     start, end = max(start, totals[0].first_ns or start), min(end, totals[0].last_ns or end)
@@ -65,7 +65,7 @@ def count(reader: Reader, found: Found, start: int, end: int, enough: int) -> in
     unit = UNIT_S * NS
     low, high = -(-start // unit) * unit, end // unit * unit
     number = _read(reader, found, start, low - 1, enough)
-    for summary in reader.summaries(found.info.name, UNIT_S, low, high):
+    for summary in reader.summaries(found.name, UNIT_S, low, high):
         if number > enough:
             return number
         number += int(np.sum(summary.count, dtype=np.int64))
@@ -76,7 +76,7 @@ def _read(reader: Reader, found: Found, start: int, end: int, enough: int) -> in
     number = 0
     if end < start:
         return 0
-    for batch in reader.read(found.info.name, start, end):
+    for batch in reader.read(found.name, start, end):
         if number > enough:
             break
         number += len(batch)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
-from archiver.retrieval import operators
+from archiver.retrieval import fields_of, operators
 from archiver.retrieval.query import DataRequest, Refused, Target, unknown
 from archiver.retrieval.resolve import Names
 from archiver.store import Dbr, PvInfo, Reader, Samples
@@ -48,9 +46,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Found:
-    """A PV that goes by a name; with `field`, that field of it, made of its metadata."""
+    """The PV that goes by a name: what is known of it, and its name in the archive.
+
+    With `field` it is that field of the PV, as a PV of its own made of the metadata.
+    """
 
     info: PvInfo
+    name: str
     field: str | None = None
 
 
@@ -58,33 +60,14 @@ def find(reader: Reader, names: Names, requested: str) -> Found:
     """The PV that goes by this name; 404 when there is none."""
     for candidate in names.candidates(requested):
         if candidate.field is not None:
-            info = field_info(reader, candidate.name, candidate.field)
+            info = fields_of.info(reader, candidate.name, candidate.field)
         else:
             info = reader.info(candidate.name)
         if info is not None:
-            return Found(info, candidate.field)
+            return Found(info, candidate.name, candidate.field)
     if requested == PING_PV:
-        return Found(PvInfo(PING_PV, Dbr.DOUBLE, 1, None, None, {}))
+        return Found(PvInfo(PING_PV, Dbr.DOUBLE, 1, None, None, {}), PING_PV)
     raise unknown(requested)
-
-
-def _fields_of() -> Any:
-    try:
-        return importlib.import_module("archiver.retrieval.fields_of")
-    except ModuleNotFoundError:
-        return None
-
-
-def field_info(reader: Reader, name: str, field: str) -> PvInfo | None:
-    """The PV that a field of an archived PV is; None when the field was never kept."""
-    module = _fields_of()
-    return None if module is None else module.info(reader, name, field)
-
-
-def field_samples(reader: Reader, name: str, field: str, start: int, end: int) -> Iterator[Samples]:
-    """The values of a field, by the rules of `StoreReader.read`."""
-    module = _fields_of()
-    return iter(()) if module is None else module.read(reader, name, field, start, end)
 
 
 def check_known(names: Names, targets: Sequence[Target]) -> None:
@@ -128,7 +111,7 @@ def open_answer(reader: Reader, names: Names, target: Target, request: DataReque
                 for start, end in ranges:
                     process.check(start, end)
         batches = _read(reader, found, ranges, process)
-    array = array or (process is not None and target.operator is not None and target.operator.name.startswith("stats"))
+    array = array or (process is not None and process.array)
     metadata = headers(info.metadata, request.latest_metadata)
     return Answer(target.name, info, metadata, array, ranges, batches, warnings)
 
@@ -178,15 +161,13 @@ def _read(
                     last = int(batch.time_ns[-1])
 
 
-def _range(reader: Reader, found: Found, start: int, end: int, process: operators.Process | None) -> Iterator[Samples]:
-    name = found.info.name
-    if found.field is not None:
-        samples = field_samples(reader, name, found.field, start, end)
-    elif process is not None and (open_ := getattr(process, "open", None)) is not None:
-        return open_(reader, name, start, end)
-    else:
-        samples = reader.read(name, start, end)
-    return process.run(samples, start, end) if process else operators.after_start(samples, start)
+def _range(
+    reader: Reader, found: Found, start: int, end: int, process: operators.Process | None
+) -> Iterator[Samples]:
+    process = process or operators.PLAIN
+    if found.field is None:
+        return process.open(reader, found.name, start, end)
+    return process.run(fields_of.read(reader, found.name, found.field, start, end), start, end)
 
 
 def _ping_samples(end_ns: int) -> Samples:

@@ -15,7 +15,7 @@ from archiver.retrieval.pb import rectangle, text_of
 from archiver.retrieval.source import Answer
 from archiver.store import Dbr, Samples
 
-OPERATOR = "optimized_800"
+OPERATOR = "optimizedSample_800"
 """What PVs of numbers are drawn of, unless the request names another operator."""
 MOST_POINTS = 4000
 """Of other PVs, or of another operator's answer; what comes after is left out, and the drawing says so."""

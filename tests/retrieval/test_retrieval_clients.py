@@ -41,7 +41,7 @@ def test_the_retrieval_client_of_ess(server: Server):
     assert client.get_events("T:Empty", AT, end)[1] == []
     for name in ProcessorName:
         _, events = client.get_events("T:Ramp", AT, end, Processor(name, 5))
-        assert events, name
+        assert events or name is ProcessorName.FLYERS, name  # a ramp has none that fly
 
 
 PYDM = """

@@ -260,10 +260,11 @@ def test_several_pvs(server: Server):
         reply = server.client.get(f"{url}.json", params={"pv": pvs})
         assert (reply.status_code, reply.text) == (404, "Unable to find typeinfo for pv T:Nope\n")
     reply = server.client.get(
-        f"{url}.qw", params={"pv": ["T:Ramp", "median_5(T:Enum.VAL)", "kurtosis(T:Long)"], **window}
+        f"{url}.qw", params={"pv": ["T:Ramp", "wobble_5(T:Enum.VAL)", "mean_5(T:String)"], **window}
     )
-    assert [p["meta"]["name"] for p in reply.json()] == ["T:Ramp", "T:Enum.VAL", "T:Long"]
-    assert "median" in reply.headers["warning"] and "kurtosis" in reply.headers["warning"]
+    assert [p["meta"]["name"] for p in reply.json()] == ["T:Ramp", "T:Enum.VAL", "T:String"]
+    warning = reply.headers["warning"]
+    assert "operator wobble is not there" in warning and "mean is not for values of this type" in warning
 
 
 def test_an_operator_does_not_leak_to_the_next_pv(server: Server):
