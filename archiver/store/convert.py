@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from archiver.store.channels import add_index
 from archiver.store.files import Layout
 from archiver.store.manifest import Segment, grow
+from archiver.store.merge import present_name
 from archiver.store.order import order
 from archiver.store.pieces import decode_strings
+from archiver.store.produce import produce
 from archiver.store.records import Columns, Damage, Kind, parse_columns, parse_json, scan
 from archiver.store.samples import Dbr
-from archiver.store.segment import EVENTS_KIND, KINDS, Table, arrow_type, kind_of, type_of, write_segment
+from archiver.store.segment import EVENTS_KIND, Table, arrow_type, kind_of, type_of
 
 log = logging.getLogger(__name__)
 
@@ -74,40 +77,64 @@ def set_aside(layout: Layout, path: Path, damage: list[Damage]) -> int:
 
 @dataclass(frozen=True)
 class Converted:
-    """The outcome of a conversion: new segments, the channels table with them, and what was stored and dropped."""
+    """The outcome of a conversion: new segments, the channels table with them, and what was stored and dropped.
+
+    `forgotten`: samples among the stored ones that are in no segment, for nothing leads to their PV any more.
+    """
 
     segments: list[Segment]
     channels: np.ndarray
     stored: int
     duplicate: int
     out_of_order: int
+    forgotten: int
 
 
-def convert(layout: Layout, number: int, content: LogContent, names: dict[int, str], channels: np.ndarray) -> Converted:
+def convert(
+    layout: Layout,
+    number: int,
+    content: LogContent,
+    names: dict[int, str],
+    forgotten: Collection[int],
+    channels: np.ndarray,
+    serial: int,
+) -> Converted:
     """Write the segments of log `number`. Nothing refers to them yet: the caller puts them into a manifest.
 
-    `channels` is not changed. OSError when the disk is full and the like; then nothing is left behind that matters.
+    `channels` is not changed. `serial`: of the first file written. OSError when the disk is full and the like; then
+    nothing is left behind that matters.
     """
     highest = max((int(c.pv.max()) for c in [*content.samples, *content.events] if len(c)), default=0)
     channels = grow(channels, highest + 1).copy()
     day = path_day(layout.log(number))
+    gone = np.zeros(highest + 1, bool)
+    gone[[pv for pv in forgotten if pv <= highest]] = True
     segments: list[Segment] = []
-    stored = duplicate = out_of_order = 0
+    stored = duplicate = out_of_order = lost = 0
+
+    def add(kind: str, columns: list[Columns], rows: np.ndarray) -> None:
+        segment = _write(layout, number, day, kind, columns, rows, names, channels, serial + len(segments))
+        if segment is not None:
+            segments.append(segment)
+
     if content.samples:
         pv = np.concatenate([c.pv for c in content.samples])
         time_ns = np.concatenate([c.time_ns for c in content.samples])
         ids, key = _by_name(pv, names)
         sorting = order(key, time_ns, channels["kept"][ids])
         stored, duplicate, out_of_order = len(sorting.rows), sorting.duplicate, sorting.out_of_order
-        for kind, columns, rows in _split(content.samples, sorting.rows):
-            segments.append(_write(layout, number, day, kind, columns, rows, names, channels))
+        channels["dropped"][ids] += sorting.dropped.astype(np.uint32)
+        rows = sorting.rows[~gone[pv[sorting.rows]]]
+        lost = stored - len(rows)
+        for kind, columns, chosen in _split(content.samples, rows):
+            add(kind, columns, chosen)
     if content.events:
         pv = np.concatenate([c.pv for c in content.events])
         time_ns = np.concatenate([c.time_ns for c in content.events])
         _, key = _by_name(pv, names)
         rows = np.lexsort((time_ns, key))
-        segments.append(_write(layout, number, day, EVENTS_KIND, content.events, rows, names, channels))
-    return Converted(segments, channels, stored, duplicate, out_of_order)
+        add(EVENTS_KIND, content.events, rows[~gone[pv[rows]]])
+    return Converted(segments, channels, stored, duplicate, out_of_order, lost)
 
 
 def path_day(path: Path) -> int:
@@ -120,15 +147,10 @@ def _by_name(pv: np.ndarray, names: dict[int, str]) -> tuple[np.ndarray, np.ndar
     present = np.zeros(int(pv.max()) + 1, bool)
     present[pv] = True
     ids = np.flatnonzero(present)
-    ids = ids[np.argsort(np.array([pv_name(names, int(i)) for i in ids], object), kind="stable")]
+    ids = ids[np.argsort(np.array([present_name(names, int(i)) for i in ids], object), kind="stable")]
     rank = np.zeros(len(present), np.uint32)
     rank[ids] = np.arange(len(ids), dtype=np.uint32)
     return ids, rank[pv]
-
-
-def pv_name(names: dict[int, str], pv: int) -> str:
-    """The name of a PV by id; the engine's own events and ids that a damaged registry lost have one too."""
-    return names.get(pv) or ("(engine)" if pv == 0 else f"(lost {pv})")
 
 
 def _split(samples: list[Columns], rows: np.ndarray) -> list[tuple[str, list[Columns], np.ndarray]]:
@@ -158,7 +180,10 @@ def _write(
     rows: np.ndarray,
     names: dict[int, str],
     channels: np.ndarray,
-) -> Segment:
+    serial: int,
+) -> Segment | None:
+    if not len(rows):
+        return None
     pv = np.concatenate([c.pv for c in columns])[rows]
     time_ns = np.concatenate([c.time_ns for c in columns])[rows]
     starts = np.concatenate(([0], np.flatnonzero(np.diff(pv)) + 1))
@@ -166,45 +191,22 @@ def _write(
     table = Table(
         kind=kind,
         pv=ids,
-        names=[pv_name(names, int(i)) for i in ids],
+        names=[present_name(names, int(i)) for i in ids],
         rows=np.diff(np.append(starts, len(pv))),
         time_ns=time_ns,
         severity=np.concatenate([c.severity for c in columns])[rows],
         status=np.concatenate([c.status for c in columns])[rows],
         values=_arrow_values(kind, columns, rows),
     )
-    segment, index = write(layout, kind, [table], (number, number), 0, day)
-    ids = index["pv"]
+    made = produce(layout, kind, [table], (number, number), day, serial)
+    if made is None:
+        return None
+    segment, index = made
+    add_index(channels, kind, index)
     if kind != EVENTS_KIND:
-        fresh = channels["samples"][ids] == 0
-        channels["oldest"][ids[fresh]] = index["oldest"][fresh]
-        channels["newest"][ids] = np.maximum(channels["newest"][ids], index["newest"])
+        ids = index["pv"]
         channels["kept"][ids] = np.maximum(channels["kept"][ids], index["newest"])
-        channels["samples"][ids] += index["rows"]
-    channels["kinds"][ids] |= np.uint32(1 << KINDS.index(kind))
     return segment
-
-
-def write(
-    layout: Layout, kind: str, tables: Iterable[Table], logs: tuple[int, int], level: int, day: int
-) -> tuple[Segment, np.ndarray]:
-    """Write the segment of `kind` out of the logs from the first to the last of `logs`; returns it with its index."""
-    name = f"{kind}/{logs[0]:010d}-{logs[1]:010d}.parquet"
-    path = layout.segments / name
-    index = write_segment(path, kind, tables)
-    segment = Segment(
-        name=name,
-        kind=kind,
-        first_log=logs[0],
-        last_log=logs[1],
-        rows=int(index["rows"].sum()),
-        bytes=path.stat().st_size,
-        oldest=int(index["oldest"].min()),
-        newest=int(index["newest"].max()),
-        level=level,
-        day=day,
-    )
-    return segment, index
 
 
 def _arrow_values(kind: str, columns: list[Columns], rows: np.ndarray) -> Any:

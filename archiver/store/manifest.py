@@ -87,7 +87,8 @@ class Manifest:
     `totals`: counters of the whole archive: received, stored, dropped by reason (`dropped.REASON`), and so on.
     `archive`: an id that the archive has for good. `serial`: the number that the next file's name gets. `quarantined`:
     what was found damaged and put aside, by name, and why. `forgotten`: ids of PVs whose samples are no longer seen and
-    go with the next merge. `replaced`: (place, name) of files that are no longer needed and couldn't be deleted yet.
+    are to go; `forgets`: so many of the registry's were taken up. `replaced`: (place, name) of files that are no longer
+    needed and couldn't be deleted yet.
     """
 
     generation: int = 0
@@ -99,6 +100,7 @@ class Manifest:
     serial: int = 1
     quarantined: dict[str, str] = field(default_factory=dict)
     forgotten: tuple[int, ...] = ()
+    forgets: int = 0
     replaced: tuple[tuple[str, str], ...] = ()
 
     def next(self, **changes: Any) -> Manifest:
@@ -128,6 +130,7 @@ def load_manifest(path: Path) -> Manifest:
             serial=int(data.get("serial", 1)),
             quarantined={str(k): str(v) for k, v in data.get("quarantined", {}).items()},
             forgotten=tuple(int(pv) for pv in data.get("forgotten", ())),
+            forgets=int(data.get("forgets", 0)),
             replaced=tuple((str(place), str(name)) for place, name in data.get("replaced", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -23,11 +23,15 @@ NEVER = np.iinfo(np.int64).min
 
 @dataclass(frozen=True)
 class Order:
-    """`rows`: indexes of the kept samples, sorted by PV (in the order asked for) and time; how many were dropped."""
+    """`rows`: indexes of the kept samples, sorted by PV (in the order asked for) and time; how many were dropped.
+
+    `dropped`: i8[PVs], how many of each PV.
+    """
 
     rows: np.ndarray
     duplicate: int
     out_of_order: int
+    dropped: np.ndarray
 
 
 def kept(time_ns: np.ndarray, newest: int) -> np.ndarray:
@@ -56,7 +60,7 @@ def order(key: np.ndarray, time_ns: np.ndarray, newest: np.ndarray) -> Order:
     keep = time_ns > before
     back = np.flatnonzero(~keep)
     if not len(back):
-        return Order(rows, 0, 0)
+        return Order(rows, 0, 0, np.zeros(len(newest), np.int64))
     # the usual case, a value sent again after a reconnect: only a PV's first sample doesn't go forward, the next does
     hard = np.zeros(len(newest), bool)
     hard[key[back[~head[back]]]] = True
@@ -74,4 +78,4 @@ def order(key: np.ndarray, time_ns: np.ndarray, newest: np.ndarray) -> Order:
         keep[start:end] = times > high
         duplicate += int(np.count_nonzero(times == high))
         out_of_order += int(np.count_nonzero(times < high))
-    return Order(rows[keep], duplicate, out_of_order)
+    return Order(rows[keep], duplicate, out_of_order, np.bincount(key[~keep], minlength=len(newest)))

@@ -45,6 +45,8 @@ class Kind(IntEnum):
     """JSON list of [id, name]: new PVs."""
     METADATA = 6
     """JSON list of [id, time in ns, {key: text}]: metadata that changed."""
+    NAMES = 7
+    """JSON list of [id, name or null, time in ns]: PVs that have a new name, or none any more: they are forgotten."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """Ids and metadata of PVs: an append-only file of records, made durable before a sample uses an id.
 
 Every version of a PV's metadata stays in the file with the time it was seen, so that old samples keep their meaning.
+A PV that is renamed keeps its id, and with it its past. One that is forgotten loses its name: nothing leads to its
+samples any more, and under the same name it begins anew with another id.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from archiver.store.files import sync_folder, write_all
@@ -30,6 +33,22 @@ class Registry:
         self.names: dict[int, str] = {}
         self.metadata: dict[int, dict[str, str]] = {}
         self.history: dict[int, list[tuple[int, dict[str, str]]]] = {}
+        self.forgotten: dict[int, int] = {}
+        """PVs that no name leads to any more, by id, and when (ns) they were forgotten, in that order."""
+        self.renames: list[tuple[int, int, str, str | None]] = []
+        """Time (ns), id, old name and new name (None: forgotten) of every change of a name, in order."""
+
+    @property
+    def former(self) -> dict[str, int]:
+        """Names that PVs had, and the ids of those that had them last."""
+        return {old: pv for _, pv, old, _ in self.renames}
+
+    def id_at(self, name: str, time_ns: int) -> int | None:
+        """The id that `name` stood for at a time, None when it stood for none."""
+        for when, pv, old, _ in self.renames:
+            if old == name and when >= time_ns:
+                return pv
+        return self.ids.get(name)
 
     def refresh(self) -> None:
         """Read what is new; a file that isn't there is an empty one."""
@@ -66,6 +85,23 @@ class Registry:
                 versions = self.history.setdefault(number, [])
                 if not versions or versions[-1] != (seen_ns, values):
                     versions.append((seen_ns, values))
+        elif kind is Kind.NAMES:
+            for number, name, time_ns in parse_json(payload):
+                self._rename(number, name, time_ns)
+
+    def _rename(self, pv: int, name: str | None, time_ns: int) -> None:
+        old = self.names.pop(pv, None)
+        if old is None:
+            return
+        if self.ids.get(old) == pv:
+            del self.ids[old]
+        if name is None:
+            self.forgotten[pv] = time_ns
+        else:
+            self.ids[name] = pv
+            self.names[pv] = name
+        if (time_ns, pv, old, name) not in self.renames:
+            self.renames.append((time_ns, pv, old, name))
 
 
 class RegistryWriter(Registry):
@@ -75,6 +111,7 @@ class RegistryWriter(Registry):
         super().__init__(path)
         self._fd = -1
         self._next = 1
+        self._lock = threading.RLock()
 
     def open(self) -> bytes:
         """Open for writing. Returns what was torn or damaged and is no longer in the file (b"" as a rule)."""
@@ -95,7 +132,7 @@ class RegistryWriter(Registry):
         if not self._size:
             self._append(Kind.FILE, {"format": FORMAT, "created_ns": time.time_ns()})
         sync_folder(self._path.parent)
-        self._next = max(self.names, default=0) + 1
+        self._next = max([*self.names, *self.forgotten], default=0) + 1
         return b"".join(bad)
 
     def reserve(self, size: int) -> None:
@@ -114,24 +151,42 @@ class RegistryWriter(Registry):
 
     def add(self, names: Iterable[str]) -> None:
         """Give ids to those of `names` that have none, durably; OSError when that fails, and then none has."""
-        fresh = [name for name in dict.fromkeys(names) if name not in self.ids]
-        for start in range(0, len(fresh), 10_000):
-            part = [[self._next + i, name] for i, name in enumerate(fresh[start : start + 10_000])]
-            self._append(Kind.PVS, part)
-            self._next += len(part)
-            self.ids.update((name, number) for number, name in part)
-            self.names.update((number, name) for number, name in part)
+        with self._lock:
+            fresh = [name for name in dict.fromkeys(names) if name not in self.ids]
+            for start in range(0, len(fresh), 10_000):
+                part = [[self._next + i, name] for i, name in enumerate(fresh[start : start + 10_000])]
+                self._append(Kind.PVS, part)
+                self._next += len(part)
+                self.ids.update((name, number) for number, name in part)
+                self.names.update((number, name) for number, name in part)
+
+    def restore(self, pv: int, name: str) -> None:
+        """Give the id `pv` its name again, which a damaged file has lost."""
+        with self._lock:
+            self._append(Kind.PVS, [[pv, name]])
+            self._next = max(self._next, pv + 1)
+            self.ids[name] = pv
+            self.names[pv] = name
 
     def describe(self, changes: Mapping[int, Mapping[str, str]], now_ns: int) -> None:
         """Keep new metadata of PVs by id; what isn't new costs nothing."""
-        fresh = {pv: dict(values) for pv, values in changes.items() if self.metadata.get(pv) != values}
-        items = list(fresh.items())
-        for start in range(0, len(items), 10_000):
-            part = items[start : start + 10_000]
-            self._append(Kind.METADATA, [[pv, now_ns, values] for pv, values in part])
-            for pv, values in part:
-                self.metadata[pv] = values
-                self.history.setdefault(pv, []).append((now_ns, values))
+        with self._lock:
+            fresh = {pv: dict(values) for pv, values in changes.items() if self.metadata.get(pv) != values}
+            items = list(fresh.items())
+            for start in range(0, len(items), 10_000):
+                part = items[start : start + 10_000]
+                self._append(Kind.METADATA, [[pv, now_ns, values] for pv, values in part])
+                for pv, values in part:
+                    self.metadata[pv] = values
+                    self.history.setdefault(pv, []).append((now_ns, values))
+
+    def name(self, changes: Sequence[tuple[int, str | None]], now_ns: int) -> None:
+        """Give PVs (by id) new names, or none (None: forgotten), durably and all at once; OSError when that fails."""
+        with self._lock:
+            if changes:
+                self._append(Kind.NAMES, [[pv, name, now_ns] for pv, name in changes])
+            for pv, name in changes:
+                self._rename(pv, name, now_ns)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,7 +1,7 @@
 """Writing an archive: the log, its turn into segments, recovery after a crash, and the count of it all.
 
 One process at a time writes a folder (`StoreError` for a second one). Its threads: `append…`, `sync` and `roll` are for
-one thread, `convert_next` for one other, `add_pvs` and `describe` for one.
+one thread, `convert_next` and `compact_next` for one other; `add_pvs`, `describe`, `rename` and `forget` for any.
 """
 
 from __future__ import annotations
@@ -12,40 +12,50 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 
-from archiver.store.compact import choose, expired, merge
+from archiver.config import ArchiverConfig
 from archiver.store.convert import LogContent, convert, read_log, set_aside
 from archiver.store.events import ENGINE_PV, STOPPED
 from archiver.store.files import FolderLock, Layout, StoreError, reason, replace_file, sync_folder
 from archiver.store.log import LogWriter
-from archiver.store.manifest import Manifest, Segment, load_channels, load_manifest, save_manifest
+from archiver.store.manifest import CHANNELS, Manifest, Segment, save_manifest
 from archiver.store.records import Columns, Kind
+from archiver.store.recovery import recover
 from archiver.store.registry import RegistryWriter
 from archiver.store.samples import Dbr
-from archiver.store.segment import EVENTS_KIND, index_path
+from archiver.store.tiers import Tiers, tiers_of
+from archiver.store.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
 
 class StoreWriter:
-    """The writing side of the archive in `folder`."""
+    """The writing side of the archive in `folder`.
 
-    def __init__(self, folder: Path) -> None:
-        self.layout = Layout(Path(folder))
+    `config` says where the tiers are and how long they are kept; without it all is in the folder, for ever. `engine`:
+    the name of the engine, when there are several.
+    """
+
+    def __init__(self, folder: Path, config: ArchiverConfig | None = None, engine: str = "") -> None:
+        self.layout = Layout(Path(folder), (config.cache if config else 2048) << 20)
+        self.tiers = tiers_of(config, engine) if config else Tiers()
         self._folder_lock = FolderLock(self.layout.lock)
         self.registry = RegistryWriter(self.layout.registry)
         self.manifest = Manifest()
-        self._channels = np.zeros(0)
+        self.channels = np.zeros(0, CHANNELS)
         self._log: LogWriter | None = None
         self._next_log = 1
         self._closed: list[int] = []
         self._closed_lock = threading.Lock()
-        self._unmergeable: set[str] = set()
+        self._sizes: dict[int, int] = {}
+        self.upkeep = Upkeep(self)
         self._first_own_log = 1
         self.crashed_ns: int | None = None
         """When the engine before this one was last alive (ns), if it didn't end as it should."""
@@ -77,20 +87,8 @@ class StoreWriter:
         if torn:
             (layout.quarantine / f"registry-{time.time_ns()}.bin").write_bytes(torn)
             log.warning("registry: %d damaged bytes are set aside in %s", len(torn), layout.quarantine)
-        self.manifest = load_manifest(layout.manifest)
-        self._channels = load_channels(layout.folder, self.manifest)
-        self.registry.reserve(len(self._channels))
-        known = {segment.name for segment in self.manifest.segments}
-        for path in layout.segments.glob("*/*"):
-            name = f"{path.parent.name}/{path.name.split('.')[0]}.parquet"
-            if path.suffix == ".part" or name not in known:
-                # written by a conversion that never came into a manifest: its log is still there
-                path.unlink()
-        for path in layout.folder.glob("channels-*.npy"):
-            if path.name != self.manifest.channels:
-                path.unlink()
-        for path in [*layout.folder.glob("*.part")]:
-            path.unlink()
+        self.manifest, self.channels = recover(layout, self.registry)
+        self.registry.reserve(len(self.channels))
         for number, path in layout.logs():
             if number < self.manifest.first_log:
                 path.unlink()
@@ -119,6 +117,7 @@ class StoreWriter:
             if self._log is not None:
                 self._log.close()
                 self._log = None
+            self.upkeep.close()
             self.registry.close()
             self._folder_lock.release()
 
@@ -133,6 +132,45 @@ class StoreWriter:
     def describe(self, metadata: Mapping[int, Mapping[str, str]]) -> None:
         """Keep metadata of PVs by id, as of now."""
         self.registry.describe(metadata, time.time_ns())
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give PVs new names, with all of their past: {present name: new name}; durable, and all of it or nothing.
+
+        KeyError for a name that isn't known. ValueError when a new name has samples of its own, or comes twice. OSError
+        when it can't be written.
+        """
+        changes: list[tuple[int, str | None]] = []
+        freed = {self.registry.ids[old] for old in names}
+        if len(set(names.values())) < len(names):
+            raise ValueError("two PVs can't get one name")
+        for old, new in names.items():
+            pv = self.registry.ids[old]
+            taken = self.registry.ids.get(new)
+            if old == new:
+                continue
+            if taken is not None and taken not in freed:
+                if self._has_samples(taken):
+                    raise ValueError(f"{new} has samples of its own, so {old} can't get that name")
+                changes.append((taken, None))
+            changes.append((pv, new))
+        self.registry.name(changes, time.time_ns())
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Make all samples of PVs invisible, at once and durably; compaction deletes them. Unknown names are fine.
+
+        A name that is added again begins anew, with another id.
+        """
+        ids = self.registry.ids
+        self.registry.name([(ids[name], None) for name in dict.fromkeys(names) if name in ids], time.time_ns())
+
+    def _has_samples(self, pv: int) -> bool:
+        if pv < len(self.channels) and self.channels["samples"][pv]:
+            return True
+        for number, path in self.layout.logs(self.manifest.first_log):
+            with suppress(FileNotFoundError):
+                if any((columns.pv == pv).any() for columns in read_log(path, number).samples):
+                    return True
+        return False
 
     # the log
 
@@ -187,6 +225,7 @@ class StoreWriter:
         writer.sync()
         writer.close()
         self._log = None
+        self._sizes[writer.number] = writer.samples
         with self._closed_lock:
             self._closed.append(writer.number)
 
@@ -215,13 +254,19 @@ class StoreWriter:
             number = self._closed[0]
         layout, manifest = self.layout, self.manifest
         path = layout.log(number)
-        content = read_log(path, number)
+        try:
+            content = read_log(path, number)
+        except FileNotFoundError:
+            if not self._log_is_lost(number):
+                raise
+            content = LogContent(counters={"logged": self._sizes.get(number, 0)})
         quarantined = 0
         if content.damage:
             quarantined = set_aside(layout, path, content.damage)
             log.warning("log %d: %d damaged bytes are set aside in %s", number, quarantined, layout.quarantine)
+        names, forgotten = self.registry.names, self.registry.forgotten
         try:
-            done = convert(layout, number, content, self.registry.names, self._channels)
+            done = convert(layout, number, content, names, forgotten, self.channels, manifest.serial)
         except (ValueError, pa.ArrowException, MemoryError) as error:
             # nothing that came over the wire should get here; if it does, it must not stop the archive for good
             log.exception("log %d can't become segments (%s): all of it is set aside", number, error)
@@ -229,7 +274,7 @@ class StoreWriter:
             quarantined = path.stat().st_size
             lost = sum(len(c) for c in content.samples)
             content = LogContent(counters={"logged": lost, **content.counters})
-            done = convert(layout, number, content, self.registry.names, self._channels)
+            done = convert(layout, number, content, names, forgotten, self.channels, manifest.serial)
         found = sum(len(c) for c in content.samples)
         logged = max(content.counters.pop("logged", 0), found)
         totals = Counter(manifest.totals)
@@ -243,70 +288,70 @@ class StoreWriter:
                 "dropped.damaged": logged - found,
                 "damaged_bytes": quarantined,
                 "events": sum(len(c) for c in content.events),
+                "forgotten": done.forgotten,
             }
         )
         own = self._counts[1].copy()
         if number >= self._first_own_log:
             own.update({**content.counters, "logged": logged})
-        self._commit(
-            manifest.next(first_log=number + 1, segments=manifest.segments + tuple(done.segments), totals=dict(totals)),
+        self.commit(
+            manifest.next(
+                first_log=number + 1,
+                segments=manifest.segments + tuple(done.segments),
+                totals=dict(totals),
+                serial=manifest.serial + len(done.segments),
+            ),
             done.channels,
             own,
         )
         del content
         path.unlink(missing_ok=True)
+        self._sizes.pop(number, None)
         with self._closed_lock:
             self._closed.pop(0)
         return True
 
+    def _log_is_lost(self, number: int) -> bool:
+        """Whether an ended log is gone for good: the present one is where it should be, so its folder isn't away."""
+        present = self._log
+        try:
+            lost = present.in_place() if present is not None else bool(self.layout.logs(number + 1))
+        except OSError:
+            return False
+        if lost:
+            log.error("log %d is gone: the %d samples in it are lost", number, self._sizes.get(number, 0))
+        return lost
+
     def compact_next(self, retention_days: float | None = None, today: int | None = None) -> bool:
-        """Merge one run of small segments, or delete what is over its retention; False when there is nothing to do.
+        """Do one thing that keeps the archive in shape: merge, move, delete what is over its time, take in an import.
 
-        OSError: nothing has changed. Killed at any moment, it leaves the old segments or the new one, and never both in
-        the manifest; files that are in no manifest go at the next `open`. `today`: days since 1970 UTC, by the clock
-        when None.
+        False when there is nothing to do. OSError: nothing has changed. Killed at any moment, it leaves the old files
+        or the new ones, and never both in the manifest. `retention_days`: of all tiers. `today`: days since 1970 UTC,
+        by the clock when None.
         """
-        manifest = self.manifest
-        today = int(time.time() // 86400) if today is None else today
-        gone = expired(manifest.segments, time.time(), retention_days)
-        if gone:
-            kept = tuple(s for s in manifest.segments if s not in gone)
-            totals = Counter(manifest.totals)
-            totals.update({"expired": sum(s.rows for s in gone if s.kind != EVENTS_KIND)})
-            self._commit(manifest.next(segments=kept, totals=dict(totals)), self._channels)
-        else:
-            gone = choose([s for s in manifest.segments if s.name not in self._unmergeable], today)
-            if not gone:
-                return False
-            try:
-                merged = merge(self.layout, gone, self.registry.names, today)
-            except (ValueError, pa.ArrowException, FileNotFoundError) as error:
-                self._unmergeable.update(segment.name for segment in gone)
-                log.error("segments %s to %s can't be merged and stay: %s", gone[0].name, gone[-1].name, error)
-                return True
-            place = manifest.segments.index(gone[0])
-            kept = [s for s in manifest.segments if s not in gone]
-            self._commit(manifest.next(segments=(*kept[:place], merged, *kept[place:])), self._channels)
-        for segment in gone:
-            path = self.layout.segments / segment.name
-            path.unlink(missing_ok=True)
-            index_path(path).unlink(missing_ok=True)
-        return True
+        return self.upkeep.step(retention_days, int(time.time() // 86400) if today is None else today)
 
-    def _commit(self, manifest: Manifest, channels: np.ndarray, own: Counter[str] | None = None) -> None:
-        """Replace the manifest and its channels table."""
+    def adopt_incoming(self) -> int:
+        """Take in all imports that wait in the folder; returns how many. (`compact_next` does so, one at a time.)"""
+        return self.upkeep.adopt_all()
+
+    def commit(self, manifest: Manifest, channels: np.ndarray, own: Counter[str] | None = None) -> None:
+        """Replace the manifest and its channels table; OSError when that can't be done, and then the old ones stay."""
         old = self.manifest.channels
-        name = old if channels is self._channels else f"channels-{manifest.generation}.npy"
-        for kind in {segment.kind for segment in manifest.segments}:
+        name = old if channels is self.channels else f"channels-{manifest.generation}.npy"
+        before = {segment.name for segment in self.manifest.segments}
+        fresh = {segment.kind for segment in manifest.segments if not segment.place and segment.name not in before}
+        for kind in fresh:
             sync_folder(self.layout.segments / kind)
-        sync_folder(self.layout.segments)
+        if fresh:
+            sync_folder(self.layout.segments)
         if name is not None and name != old:
             buffer = io.BytesIO()
             np.save(buffer, channels, allow_pickle=False)
             replace_file(self.layout.folder / name, buffer.getvalue())
-        manifest = replace(manifest, channels=name)
+        manifest = replace(manifest, channels=name, archive=manifest.archive or uuid4().hex)
         save_manifest(self.layout.manifest, manifest)
-        self.manifest, self._channels = manifest, channels
+        self.manifest, self.channels = manifest, channels
         self._counts = (manifest.totals, self._counts[1] if own is None else own, manifest.segments)
         if old is not None and old != name:
             (self.layout.folder / old).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from archive_tools import columns_of, counted, flat, opened
 from archiver.store import Dbr, StoreError, StoreReader, StoreWriter
 from archiver.store import files as store_files
 from archiver.store.events import STOPPED
+from archiver.store.verify import verify
 
 
 class KilledError(BaseException):
@@ -115,9 +116,11 @@ def test_killed_between_any_two_steps(tmp_path: Path) -> None:
         assert received == accounted, f"step {step}"
         assert reader.totals()["stored"] == sum(len(rows) for rows in seen.values()), f"step {step}"
         # nothing is left lying about
-        known = {s.name for s in writer.manifest.segments}
-        lying = {f"{p.parent.name}/{p.name}" for p in (folder / "segments").glob("*/*.parquet")}
+        known = {name for s in writer.manifest.segments for name in s.files}
+        lying = {f"{p.parent.name}/{p.name}" for p in (folder / "segments").glob("*/*")}
         assert lying == known, f"step {step}"
+        assert not list((folder / "quarantine").glob("*parquet*")), f"step {step}"
+        assert verify(folder).problems == [], f"step {step}"
         assert not list(folder.glob("**/*.part")), f"step {step}"
         assert len(list(folder.glob("channels-*.npy"))) <= 1
         # and it goes on

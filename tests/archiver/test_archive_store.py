@@ -343,13 +343,16 @@ def test_an_unreadable_segment_is_left_out_and_the_rest_goes_on(tmp_path: Path, 
     reader = StoreReader(tmp_path)
     assert [row[2] for row in flat(reader, "A")] == [1, 21]
     assert list(reader.damaged) == [writer.manifest.segments[1].name]
-    # compaction leaves it where it is, says so once, and stores on
+    # the engine gets word of it: an index is made anew, a segment goes to the quarantine, and all else goes on
     while writer.compact_next(today=10**6):
         pass
     writer.append(columns_of(Dbr.DOUBLE, [pv], [31], [3.0]))
     writer.roll()
     writer.convert_next()
-    assert [row[2] for row in flat(StoreReader(tmp_path), "A")] == [1, 21, 31]
+    expected = [1, 11, 21, 31] if fault.startswith("index") else [1, 21, 31]
+    assert [row[2] for row in flat(StoreReader(tmp_path), "A")] == expected
+    assert bool(writer.manifest.quarantined) != fault.startswith("index")
+    assert counted(writer.manifest.totals) == (4, 4)
     writer.close()
 
 
@@ -359,7 +362,7 @@ def test_a_log_that_cannot_become_segments_is_set_aside_whole(tmp_path: Path, mo
     writer.append(columns_of(Dbr.DOUBLE, [pv] * 2, [1, 2], [1.0, 2.0]))
     writer.append_drops({"future": 3})
     writer.roll()
-    monkeypatch.setattr("archiver.store.convert.write_segment", lambda *_: int("no segment"))
+    monkeypatch.setattr("archiver.store.produce.write_segment", lambda *_: int("no segment"))
     assert writer.convert_next()
     monkeypatch.undo()
     totals = writer.manifest.totals

@@ -1,0 +1,413 @@
+"""Imports: samples from elsewhere come into an archive as ready-made files, and the engine takes them in.
+
+An import may be of any time, also of one from which there are samples already: what has the same PV and time as a
+stored sample is a duplicate and dropped. So importing something twice stores nothing twice, and a kill in the middle
+only means to take in the rest. Imports don't move the time from which on the order rule goes: live samples go on as
+they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archiver.store.channels import add_index
+from archiver.store.checksums import file_sha256
+from archiver.store.files import Layout, StoreError, replace_json, sync_folder
+from archiver.store.manifest import DAYS, MONTHS, Segment, grow
+from archiver.store.merge import Source
+from archiver.store.names import first_of_month, month_of
+from archiver.store.places import PlaceError
+from archiver.store.produce import produce
+from archiver.store.rebuild import DAMAGE
+from archiver.store.samples import Dbr, Samples
+from archiver.store.segment import EVENTS_KIND, Table, arrow_type, kind_of, type_of, write_segment
+
+if TYPE_CHECKING:
+    from archiver.store.writer import StoreWriter
+
+log = logging.getLogger(__name__)
+
+FORMAT = "owlshift-import"
+
+LIMIT = 192 << 20
+"""Bytes of samples that an importer keeps in memory."""
+
+OLDEST_NS = 662688000 * 10**9
+"""1991-01-01: nothing was archived before, see the engine's rule for live samples."""
+
+FUTURE_NS = 1800 * 10**9
+
+DAY_NS = 86400 * 10**9
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of an import. `waiting`: a running engine has not taken it in yet, but will."""
+
+    samples: int
+    duplicates: int
+    pvs: int
+    bad_times: int = 0
+    waiting: bool = False
+
+
+@dataclass
+class _Part:
+    """Samples of one PV and kind, in the order they came."""
+
+    time_ns: list[np.ndarray] = field(default_factory=list)
+    severity: list[np.ndarray] = field(default_factory=list)
+    status: list[np.ndarray] = field(default_factory=list)
+    values: list[pa.Array] = field(default_factory=list)
+
+
+class Importer:
+    """Collects samples for the archive in `folder`; nothing of it is there before `commit`. For one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._layout = Layout(Path(folder))
+        self._id = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
+        self._part = self._layout.incoming / f"{self._id}.part"
+        self._ids: dict[str, int] = {}
+        self._metadata: dict[str, dict[str, str]] = {}
+        self._parts: dict[tuple[str, int], _Part] = {}
+        self._size = 0
+        self._files: list[dict[str, Any]] = []
+        self._bad_times = 0
+        self._twice = 0
+
+    def add(self, name: str, samples: Samples, metadata: Mapping[str, str] | None = None) -> None:
+        """Add samples of a PV, of any times; OSError when the disk is full.
+
+        Those from before 1991 or more than half an hour ahead of the clock are dropped and counted. `metadata` counts
+        only for a PV of which the archive has none.
+        """
+        if not name:
+            raise ValueError("a PV needs a name")
+        pv = self._ids.setdefault(name, len(self._ids) + 1)
+        if metadata and name not in self._metadata:
+            self._metadata[name] = {str(key): str(value) for key, value in metadata.items()}
+        good = (samples.time_ns >= OLDEST_NS) & (samples.time_ns <= time.time_ns() + FUTURE_NS)
+        self._bad_times += int(len(good) - good.sum())
+        if not good.any():
+            return
+        values = _arrow(samples)
+        if not good.all():
+            values = values.filter(pa.array(good))
+        part = self._parts.setdefault((kind_of(samples.dbr, samples.array), pv), _Part())
+        part.time_ns.append(samples.time_ns[good].astype(np.int64))
+        part.severity.append(samples.severity[good].astype(np.uint8))
+        part.status.append(samples.status[good].astype(np.uint8))
+        part.values.append(values)
+        self._size += 10 * int(good.sum()) + values.nbytes
+        if self._size > LIMIT:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what is in memory, a file for each kind and month."""
+        names = {pv: name for name, pv in self._ids.items()}
+        by_kind: dict[str, list[tuple[str, int, _Part]]] = {}
+        for (kind, pv), part in self._parts.items():
+            by_kind.setdefault(kind, []).append((names[pv], pv, part))
+        for kind, parts in by_kind.items():
+            columns = []
+            for name, pv, part in sorted(parts, key=lambda entry: entry[0]):
+                time_ns = np.concatenate(part.time_ns)
+                rows = np.argsort(time_ns, kind="stable")
+                fresh = np.concatenate(([True], np.diff(time_ns[rows]) > 0))
+                self._twice += int(len(fresh) - fresh.sum())
+                rows = rows[fresh]
+                values = pa.concat_arrays(part.values) if len(part.values) > 1 else part.values[0]
+                columns.append((name, pv, part, time_ns, rows, values))
+            months = {key for c in columns for key in _months(c[3][c[4]])}
+            for month in sorted(months):
+                tables = [table for c in columns if (table := _table(kind, month, *c)) is not None]
+                file = self._part / f"{kind}-{month:06d}-{len(self._files):06d}.parquet"
+                index = write_segment(file, kind, iter(tables))
+                self._files.append(
+                    {"name": file.name, "kind": kind, "rows": int(index["rows"].sum()), "sha256": file_sha256(file)}
+                )
+        self._parts.clear()
+        self._size = 0
+
+    def commit(self, timeout: float = 60.0) -> ImportReport:
+        """Hand all of it to the archive, for good; the importer can't be used any more.
+
+        A running engine takes it in; this waits up to `timeout` seconds for that. Without an engine it is done here.
+        StoreError or OSError: nothing was handed over.
+        """
+        self._flush()
+        if not self._files:
+            self.abort()
+            return ImportReport(0, self._twice, 0, self._bad_times)
+        content = {
+            "format": FORMAT,
+            "pvs": self._ids,
+            "metadata": self._metadata,
+            "files": self._files,
+            "bad_times": self._bad_times,
+            "duplicates": self._twice,
+        }
+        replace_json(self._part / "import.json", content)
+        folder = self._part.with_suffix("")
+        self._part.rename(folder)
+        sync_folder(self._layout.incoming)
+        return _await(self._layout, folder, timeout)
+
+    def abort(self) -> None:
+        """Leave everything as it was."""
+        self._parts.clear()
+        shutil.rmtree(self._part, ignore_errors=True)
+
+
+def _await(layout: Layout, folder: Path, timeout: float) -> ImportReport:
+    from archiver.store.writer import StoreWriter
+
+    done = folder.with_suffix(".done")
+    end = time.monotonic() + timeout
+    while True:
+        if done.exists():
+            report = ImportReport(**orjson.loads(done.read_bytes()))
+            done.unlink(missing_ok=True)
+            return report
+        store = StoreWriter(layout.folder)
+        try:
+            store.open()
+        except StoreError:
+            # an engine has it
+            if time.monotonic() > end:
+                content = orjson.loads((folder / "import.json").read_bytes()) if folder.exists() else {}
+                samples = sum(int(file["rows"]) for file in content.get("files", ()))
+                return ImportReport(samples, 0, len(content.get("pvs", ())), waiting=True)
+            time.sleep(0.05)
+            continue
+        try:
+            while store.convert_next():
+                pass
+            store.adopt_incoming()
+        finally:
+            store.close()
+
+
+def _arrow(samples: Samples) -> pa.Array:
+    kind = kind_of(samples.dbr, samples.array)
+    if not samples.array:
+        if samples.dbr is Dbr.STRING:
+            return pa.array([str(v) for v in samples.values], pa.string())
+        return pa.array(np.ascontiguousarray(samples.values, samples.dbr.dtype.newbyteorder("=")))
+    rows = [np.asarray(row) for row in samples.values]
+    offsets = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int32)
+    flat = np.concatenate(rows) if rows else np.zeros(0)
+    if samples.dbr is Dbr.STRING:
+        items = pa.array([str(v) for v in flat], pa.string())
+    else:
+        items = pa.array(flat.astype(samples.dbr.dtype.newbyteorder("=")))
+    return pa.ListArray.from_arrays(pa.array(offsets), items).cast(arrow_type(kind))
+
+
+def _month(time_ns: np.ndarray) -> np.ndarray:
+    """Months since 1970."""
+    return time_ns.astype("datetime64[ns]").astype("datetime64[M]").astype(np.int64)
+
+
+def _months(time_ns: np.ndarray) -> list[int]:
+    return np.unique(_month(time_ns)).tolist()
+
+
+def _table(
+    kind: str, month: int, name: str, pv: int, part: _Part, time_ns: np.ndarray, rows: np.ndarray, values: pa.Array
+) -> Table | None:
+    chosen = rows[_month(time_ns[rows]) == month]
+    if not len(chosen):
+        return None
+    return Table(
+        kind=kind,
+        pv=np.array([pv], np.uint32),
+        names=[name],
+        rows=np.array([len(chosen)]),
+        time_ns=time_ns[chosen],
+        severity=np.concatenate(part.severity)[chosen],
+        status=np.concatenate(part.status)[chosen],
+        values=values.take(pa.array(chosen)),
+    )
+
+
+# the engine's side
+
+
+def waiting(layout: Layout) -> list[Path]:
+    """Imports that are complete and not taken in yet, oldest first; what importers that were killed left goes."""
+    try:
+        entries = sorted(layout.incoming.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [entry for entry in entries if entry.suffix == "" and (entry / "import.json").exists()]
+
+
+def adopt(store: StoreWriter, folder: Path) -> bool:
+    """Take in one import; True when it is in the archive (or was put aside as damaged). OSError: try again later."""
+    try:
+        content = orjson.loads((folder / "import.json").read_bytes())
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}")
+        names = {int(pv): str(name) for name, pv in content["pvs"].items()}
+        progress = Counter({"samples": 0, "duplicates": int(content["duplicates"])})
+        notes = folder / "progress.json"
+        if notes.exists():
+            progress = Counter(orjson.loads(notes.read_bytes()))
+        for file in content["files"]:
+            if (folder / file["name"]).exists() and file_sha256(folder / file["name"]) != file["sha256"]:
+                raise ValueError(f"{file['name']} has a wrong checksum")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _refuse(store, folder, error)
+    ids = store.add_pvs(names.values())
+    fresh = {
+        ids[name]: values for name, values in content["metadata"].items() if ids[name] not in store.registry.metadata
+    }
+    for file in content["files"]:
+        path = folder / file["name"]
+        if not path.exists():
+            continue
+        try:
+            added, twice = _adopt_file(store, path, file["kind"], {name: ids[name] for name in names.values()})
+        except FileNotFoundError:
+            raise
+        except DAMAGE as error:
+            return _refuse(store, folder, error)
+        progress.update(samples=added, duplicates=twice)
+        replace_json(notes, dict(progress))
+        path.unlink()
+    store.describe(fresh)
+    report = ImportReport(progress["samples"], progress["duplicates"], len(names), int(content["bad_times"]))
+    replace_json(folder.with_suffix(".done"), asdict(report))
+    shutil.rmtree(folder)
+    for old in sorted(folder.parent.glob("*.done"))[:-100]:
+        old.unlink(missing_ok=True)
+    log.info(
+        "an import is taken in: %d samples of %d PVs, %d were there", report.samples, report.pvs, report.duplicates
+    )
+    return True
+
+
+def _refuse(store: StoreWriter, folder: Path, error: Exception) -> bool:
+    log.error("the import %s is damaged and put aside: %s", folder.name, error)
+    folder.replace(store.layout.quarantine / f"import-{folder.name}")
+    manifest = store.manifest
+    noted = {**manifest.quarantined, f"incoming/{folder.name}": str(error)}
+    store.commit(manifest.next(quarantined=noted), store.channels)
+    replace_json(folder.with_suffix(".done"), asdict(ImportReport(0, 0, 0)))
+    return True
+
+
+def _adopt_file(store: StoreWriter, path: Path, kind: str, ids: Mapping[str, int]) -> tuple[int, int]:
+    """Make a segment of a file, without what is stored already; returns samples added and duplicates."""
+    manifest = store.manifest
+    present = Present(store, [s for s in manifest.segments if s.kind != EVENTS_KIND])
+    counts: Counter[str] = Counter()
+    try:
+        with pq.ParquetFile(path) as file:
+            statistics = file.metadata.row_group(0).column(1).statistics
+            day = int(statistics.min_raw) // DAY_NS
+            over = month_of(day) < month_of(int(time.time() // 86400))
+            tier, day = (MONTHS, first_of_month(day)) if over else (DAYS, day)
+            tables = _fresh_tables(file, kind, ids, present, counts)
+            made = produce(store.layout, kind, tables, (0, 0), day, manifest.serial, tier, imported=True)
+    finally:
+        present.close()
+    if made is not None:
+        segment, index = made
+        channels = grow(store.channels, int(index["pv"].max()) + 1).copy()
+        add_index(channels, kind, index)
+        totals = Counter(manifest.totals)
+        totals.update({"imported": segment.rows})
+        store.commit(
+            manifest.next(segments=(*manifest.segments, segment), serial=manifest.serial + 1, totals=dict(totals)),
+            channels,
+        )
+    return counts["samples"], counts["duplicates"]
+
+
+def _fresh_tables(
+    file: pq.ParquetFile, kind: str, ids: Mapping[str, int], present: Present, counts: Counter[str]
+) -> Iterator[Table]:
+    type_of(kind)
+    for group in range(file.metadata.num_row_groups):
+        table = file.read_row_group(group)
+        pv = table.column("pv").combine_chunks()
+        pv = pv if isinstance(pv, pa.Array) else pv.chunk(0)
+        pv = pv if isinstance(pv, pa.DictionaryArray) else pv.dictionary_encode()
+        codes, texts = pv.indices.to_numpy(), pv.dictionary.to_pylist()
+        times = table.column("time").combine_chunks().cast(pa.int64()).to_numpy()
+        keep = np.ones(len(times), bool)
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(codes)) + 1)) if len(codes) else np.zeros(0, np.int64)
+        ends = np.append(starts[1:], len(codes)) if len(codes) else starts
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            number = ids[texts[codes[start]]]
+            there = present.times(number, int(times[start]), int(times[end - 1]))
+            keep[start:end] = ~np.isin(times[start:end], there)
+        counts.update(samples=int(keep.sum()), duplicates=int(len(keep) - keep.sum()))
+        runs = np.add.reduceat(keep, starts) if len(starts) else np.zeros(0, np.int64)
+        has = runs > 0
+        if not has.any():
+            continue
+        chosen = table.filter(pa.array(keep)).combine_chunks()
+        names = [texts[codes[start]] for start in starts[has].tolist()]
+        values = chosen.column("value")
+        yield Table(
+            kind=kind,
+            pv=np.array([ids[name] for name in names], np.uint32),
+            names=names,
+            rows=runs[has].astype(np.int64),
+            time_ns=times[keep],
+            severity=chosen.column("severity").to_numpy(),
+            status=chosen.column("status").to_numpy(),
+            values=values.combine_chunks() if values.num_chunks != 1 else values.chunk(0),
+        )
+
+
+class Present:
+    """The times of samples that are in segments already."""
+
+    def __init__(self, store: StoreWriter, segments: list[Segment]) -> None:
+        self._layout = store.layout
+        self._channels = store.channels
+        self._segments = segments
+        self._sources: dict[str, Source] = {}
+
+    def times(self, pv: int, oldest: int, newest: int) -> np.ndarray:
+        """All times (ns) of a PV between two times, both included; PlaceError when a place is away."""
+        found = [np.zeros(0, np.int64)]
+        if pv >= len(self._channels) or not self._channels["samples"][pv]:
+            return found[0]
+        for segment in self._segments:
+            if segment.newest < oldest or segment.oldest > newest:
+                continue
+            try:
+                if segment.name not in self._sources:
+                    self._sources[segment.name] = Source(self._layout, segment)
+                found.append(self._sources[segment.name].times(pv, oldest, newest))
+            except (FileNotFoundError, *DAMAGE) as error:
+                # what can't be read is no reason to refuse what might replace it
+                log.warning("%s can't be looked into: %s", segment.name, error)
+        return np.concatenate(found)
+
+    def close(self) -> None:
+        """Close the files."""
+        for source in self._sources.values():
+            source.close()
+
+
+__all__ = ["ImportReport", "Importer", "PlaceError", "adopt", "waiting"]

@@ -1,0 +1,465 @@
+"""Keeping the archive in shape, one small thing at a time: merging, lifting, moving, deleting, putting aside, adopting.
+
+All of it runs in the thread that keeps the manifest. Each thing is done in an order in which a kill harms nothing: new
+files, then the manifest that names them, then the deletion of the old ones, which the manifest remembers until then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from archiver.store.checksums import sealed
+from archiver.store.compact import Step, choose, expired
+from archiver.store.files import suspect
+from archiver.store.incoming import adopt, waiting
+from archiver.store.manifest import TIERS, Manifest, Segment
+from archiver.store.merge import Merged, Source, load_index, merged_tables
+from archiver.store.mover import Mover, copy_segment
+from archiver.store.names import INDEX, stem_of
+from archiver.store.places import URL, LocalPlace, PlaceError, claim
+from archiver.store.produce import produce
+from archiver.store.quarantine import quarantine
+from archiver.store.rebuild import DAMAGE, adopted, index_of
+from archiver.store.recovery import less
+from archiver.store.segment import EVENTS_KIND, save_index
+from archiver.store.verify import problem_of
+
+if TYPE_CHECKING:
+    from archiver.store.writer import StoreWriter
+
+log = logging.getLogger(__name__)
+
+RETRY = 60.0
+"""Seconds until segments in a place that is away are looked at again."""
+
+
+class Upkeep:
+    """The part of a `StoreWriter` that looks after what is stored already."""
+
+    def __init__(self, store: StoreWriter) -> None:
+        self._store = store
+        self._layout = store.layout
+        self._later: dict[str, float] = {}
+        self._unmergeable: set[str] = set()
+        self._free_of: tuple[tuple[int, ...], set[str]] = ((), set())
+        self._claimed: set[str] = set()
+        self.mover = Mover(store.layout)
+        self.problems: dict[str, str] = {}
+        """Folders of tiers that can't be used at present, and why."""
+
+    def close(self) -> None:
+        """End the mover."""
+        self.mover.close()
+
+    def step(self, retention_days: float | None, today: int) -> bool:
+        """Do the first of the things that there are to do; False for none. OSError: nothing has changed."""
+        by_tier = self._store.tiers.retention_days
+        return (
+            self._take_up_forgotten()
+            or self._look_at_suspects()
+            or self._finish_moves()
+            or self._expire(expired(self._store.manifest.segments, time.time(), retention_days, {}))
+            or self._merge(today)
+            or self._purge()
+            or self._expire(expired(self._store.manifest.segments, time.time(), None, by_tier))
+            or self._adopt_next()
+            or self._move()
+            or self._seal()
+            or self._delete_replaced()
+        )
+
+    def problem(self) -> dict[str, str]:
+        """Places that are away or refuse at present, and why."""
+        return {**self.problems, **self.mover.problems}
+
+    # committing
+
+    def _commit(
+        self, gone: Sequence[Segment], made: Sequence[Segment], channels: np.ndarray | None = None, **totals: int
+    ) -> None:
+        """Replace the segments `gone` by `made`, in the place of the first; the files of `gone` are to be deleted."""
+        manifest = self._store.manifest
+        names = {segment.name for segment in gone}
+        first = next((i for i, s in enumerate(manifest.segments) if s.name in names), len(manifest.segments))
+        kept = [s for s in manifest.segments if s.name not in names]
+        counts = Counter(manifest.totals)
+        counts.update({key: n for key, n in totals.items() if n})
+        stays = {(segment.place, file) for segment in made for file in segment.files}
+        old = [(segment.place, file) for segment in gone for file in segment.files]
+        self._store.commit(
+            manifest.next(
+                segments=(*kept[:first], *made, *kept[first:]),
+                totals=dict(counts),
+                serial=manifest.serial + len(made),
+                replaced=(*manifest.replaced, *(entry for entry in old if entry not in stays)),
+            ),
+            self._store.channels if channels is None else channels,
+        )
+        self._delete_replaced()
+
+    def _delete_replaced(self) -> bool:
+        """Delete what is in local places and no longer needed; the mover does so in object stores."""
+        manifest = self._store.manifest
+        rest = []
+        for place, name in manifest.replaced:
+            if URL.match(place):
+                rest.append((place, name))
+                continue
+            try:
+                self._layout.place(place).delete(name)
+            except (OSError, PlaceError):
+                rest.append((place, name))
+        if len(rest) < len(manifest.replaced):
+            # the next manifest is without them; until then deleting them once more does no harm
+            self._store.manifest = replace(manifest, replaced=tuple(rest))
+        return False
+
+    # forgotten PVs
+
+    def _take_up_forgotten(self) -> bool:
+        manifest, registry = self._store.manifest, self._store.registry
+        known = list(registry.forgotten)
+        if len(known) <= manifest.forgets:
+            return False
+        fresh = known[manifest.forgets :]
+        self._store.commit(
+            manifest.next(forgotten=tuple(sorted({*manifest.forgotten, *fresh})), forgets=len(known)),
+            self._store.channels,
+        )
+        return True
+
+    def _purge(self) -> bool:
+        """Write a segment anew without the PVs that are forgotten."""
+        manifest = self._store.manifest
+        if not manifest.forgotten:
+            return False
+        if self._free_of[0] != manifest.forgotten:
+            self._free_of = (manifest.forgotten, set())
+        free = self._free_of[1]
+        later = False
+        for segment in manifest.segments:
+            if segment.name in free or segment.name in self._unmergeable:
+                continue
+            if self._is_later(segment):
+                later = True
+                continue
+            try:
+                holds = np.isin(load_index(self._layout, segment)["pv"], manifest.forgotten).any()
+            except PlaceError:
+                self._postpone([segment])
+                later = True
+                continue
+            except (FileNotFoundError, *DAMAGE) as error:
+                suspect(self._layout, segment.name, str(error))
+                return self._look_at_suspects()
+            if holds:
+                return self._rewrite(Step((segment,), segment.tier), segment.day)
+            free.add(segment.name)
+        if later:
+            return False
+        self._store.commit(manifest.next(forgotten=()), self._store.channels)
+        return True
+
+    # merging
+
+    def _merge(self, today: int) -> bool:
+        skip = {*self._unmergeable, *(name for name, when in self._later.items() if when > time.monotonic())}
+        step = choose(self._store.manifest.segments, today, skip)
+        if step is None:
+            return False
+        if step.rewrite:
+            return self._rewrite(step, step.segments[0].day)
+        # it goes up a tier as it is
+        manifest = self._store.manifest
+        lifted = {s.name: replace(s, tier=step.tier, level=TIERS.index(step.tier) + 1) for s in step.segments}
+        segments = tuple(lifted.get(s.name, s) for s in manifest.segments)
+        self._store.commit(manifest.next(segments=segments), self._store.channels)
+        return True
+
+    def _rewrite(self, step: Step, day: int) -> bool:
+        """Replace the segments of a step by the merge of them."""
+        store, first = self._store, step.segments[0]
+        sources: list[Source] = []
+        done = Merged()
+        forgotten = frozenset(store.registry.forgotten)
+        try:
+            for segment in step.segments:
+                sources.append(Source(self._layout, segment))
+            tables = merged_tables(first.kind, sources, store.registry.names, forgotten, done)
+            logs = (min(s.first_log for s in step.segments), max(s.last_log for s in step.segments))
+            made = produce(
+                self._layout, first.kind, tables, logs, day, store.manifest.serial, step.tier, first.imported
+            )
+        except PlaceError as error:
+            log.warning("segments %s to %s stay for now: %s", first.name, step.segments[-1].name, error)
+            self._postpone(step.segments)
+            return False
+        except (FileNotFoundError, *DAMAGE) as error:
+            return self._blame(step.segments, error)
+        finally:
+            for source in sources:
+                source.close()
+        channels = store.channels
+        changed = done.forgotten + done.equal
+        if changed and first.kind != EVENTS_KIND:
+            channels = channels.copy()
+            for pv, n in changed.items():
+                channels["samples"][pv] -= min(n, int(channels["samples"][pv]))
+        counted = first.kind != EVENTS_KIND
+        self._commit(
+            step.segments,
+            [made[0]] if made else [],
+            channels,
+            forgotten=done.forgotten.total() * counted,
+            merged=done.equal.total() * counted,
+        )
+        return True
+
+    def _blame(self, segments: Sequence[Segment], error: Exception) -> bool:
+        """Find out which of the segments is damaged, and put it aside."""
+        problems = {}
+        for segment in segments:
+            try:
+                if why := problem_of(self._layout, segment):
+                    problems[segment.name] = why
+            except PlaceError:
+                self._postpone(segments)
+                return False
+        if problems:
+            self._put_aside(problems)
+        else:
+            self._unmergeable.update(segment.name for segment in segments)
+            log.error("segments %s to %s can't be merged and stay: %s", segments[0].name, segments[-1].name, error)
+        return True
+
+    def _postpone(self, segments: Sequence[Segment]) -> None:
+        for segment in segments:
+            self._later[segment.name] = time.monotonic() + RETRY
+
+    def _is_later(self, segment: Segment) -> bool:
+        return self._later.get(segment.name, 0.0) > time.monotonic()
+
+    # damage
+
+    def _look_at_suspects(self) -> bool:
+        """Look into segments that a reader, or the mover, couldn't read; what is really damaged is put aside."""
+        try:
+            notes = sorted(self._layout.suspects.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        problems = {}
+        for note in notes:
+            name = note.name.replace(":", "/")
+            segment = next((s for s in self._store.manifest.segments if s.name == name), None)
+            with suppress(PlaceError):
+                if segment is not None and (why := problem_of(self._layout, segment)):
+                    if self._healed(segment):
+                        continue
+                    problems[name] = why
+        if problems:
+            self._put_aside(problems)
+        for note in notes:
+            note.unlink(missing_ok=True)
+        return bool(problems)
+
+    def _healed(self, segment: Segment) -> bool:
+        """Make the index of a local segment anew when only that is damaged."""
+        if segment.place or problem_of(self._layout, segment, sidecars=False):
+            return False
+        folder = self._layout.segments
+        place = self._layout.place_of(segment)
+        try:
+            written_ns = (folder / segment.name).stat().st_mtime_ns
+            index = adopted(*index_of(place, segment.name, self._store.registry, written_ns), self._store.registry)
+        except (OSError, *DAMAGE):
+            return False
+        for file in segment.files[1:]:
+            (folder / file).unlink(missing_ok=True)
+        save_index(folder / (segment.stem + INDEX), index)
+        manifest = self._store.manifest
+        mended = sealed(segment, place)
+        segments = tuple(mended if s.name == segment.name else s for s in manifest.segments)
+        self._store.commit(manifest.next(segments=segments), self._store.channels)
+        log.warning("the index of %s is made anew", segment.name)
+        return True
+
+    def _put_aside(self, problems: dict[str, str]) -> None:
+        manifest = self._store.manifest
+        gone = [s for s in manifest.segments if s.name in problems]
+        channels = less(self._store.channels, gone, self._layout)
+        self._store.commit(quarantine(self._layout, manifest.next(), problems), channels)
+
+    # retention
+
+    def _expire(self, gone: list[Segment]) -> bool:
+        if not gone:
+            return False
+        channels = less(self._store.channels, gone, self._layout)
+        self._commit(gone, [], channels, expired=sum(s.rows for s in gone if s.kind != EVENTS_KIND))
+        self._oldest_anew()
+        return True
+
+    def _oldest_anew(self) -> None:
+        """Find each PV's oldest sample once more, after old segments have gone."""
+        channels = self._store.channels.copy()
+        oldest = np.full(len(channels), np.iinfo(np.int64).max)
+        for segment in self._store.manifest.segments:
+            if segment.kind == EVENTS_KIND:
+                continue
+            try:
+                index = load_index(self._layout, segment)
+            except (OSError, PlaceError, *DAMAGE):
+                return
+            index = index[index["pv"] < len(oldest)]
+            oldest[index["pv"]] = np.minimum(oldest[index["pv"]], index["oldest"])
+        has = oldest != np.iinfo(np.int64).max
+        channels["oldest"][has] = oldest[has]
+        self._store.commit(self._store.manifest.next(), channels)
+
+    # imports
+
+    def _adopt_next(self) -> bool:
+        for folder in waiting(self._layout):
+            if folder.name in self._later and self._later[folder.name] > time.monotonic():
+                continue
+            try:
+                return adopt(self._store, folder)
+            except PlaceError as error:
+                log.warning("the import %s waits: %s", folder.name, error)
+                self._later[folder.name] = time.monotonic() + RETRY
+        return False
+
+    def adopt_all(self) -> int:
+        """Take in all imports that wait; returns how many."""
+        count = 0
+        while self._adopt_next():
+            count += 1
+        return count
+
+    # places
+
+    def _move(self) -> bool:
+        """Bring segments to the place of their tier: to folders at once, to object stores by the mover."""
+        manifest, tiers = self._store.manifest, self._store.tiers
+        copies: dict[str, tuple[Segment, str]] = {}
+        for segment in manifest.segments:
+            target = tiers.place(segment.tier)
+            if segment.place == target or segment.level == 0 or self._is_later(segment):
+                continue
+            if URL.match(target) and not segment.place:
+                copies[segment.name] = (segment, target)
+            elif self._move_here(segment, target):
+                return True
+        deletions = [entry for entry in manifest.replaced if URL.match(entry[0])]
+        if copies or deletions or tiers.remote:
+            self._ensure_id()
+            self.mover.archive = self._store.manifest.archive
+            self.mover.in_use = {segment.place for segment in manifest.segments}
+        if copies or deletions:
+            self.mover.order(copies, deletions)
+        return False
+
+    def _ensure_id(self) -> None:
+        """A place is marked with the archive's id only once the archive knows it for good."""
+        if not self._store.manifest.archive:
+            self._store.commit(self._store.manifest.next(), self._store.channels)
+
+    def _move_here(self, segment: Segment, target: str) -> bool:
+        """Copy a segment out of any place into a local one, which takes it over."""
+        self._ensure_id()
+        # what lies in one place and should go to an object store comes by the archive's own folder
+        target = "" if URL.match(target) else target
+        try:
+            if target not in self._claimed:
+                in_use = {s.place for s in self._store.manifest.segments}
+                claim(self._layout.place(target), self._store.manifest.archive, target not in in_use)
+                self._claimed.add(target)
+            if segment.place and not isinstance(self._layout.place_of(segment), LocalPlace):
+                fetch(self._store.layout, segment)
+                source = self._layout.folder / "cache" / "moving"
+            else:
+                source = self._layout.place_of(segment).local or self._layout.segments
+            copy_segment(self._layout, source, segment, target)
+        except FileNotFoundError as error:
+            suspect(self._layout, segment.name, str(error))
+            return False
+        except (PlaceError, OSError) as error:
+            why = str(error)
+            if self.problems.get(target) != why:
+                log.error("%s: segments that should go there stay, trying on", why)
+            self.problems[target] = why
+            self._later[segment.name] = time.monotonic() + RETRY
+            return False
+        self.problems.pop(target, None)
+        self._relocate([(segment, target)])
+        return True
+
+    def _finish_moves(self) -> bool:
+        """Take what the mover has done into the manifest."""
+        if not self.mover.news:
+            return False
+        copied, deleted = self.mover.done()
+        gone = set(deleted)
+        manifest = self._store.manifest
+        self._store.manifest = replace(manifest, replaced=tuple(e for e in manifest.replaced if e not in gone))
+        self._relocate(copied)
+        return True
+
+    def _relocate(self, copied: Sequence[tuple[Segment, str]]) -> None:
+        manifest = self._store.manifest
+        present = {segment.name: segment for segment in manifest.segments}
+        moved: dict[str, Segment] = {}
+        old: list[tuple[str, str]] = []
+        for segment, place in copied:
+            now = present.get(segment.name)
+            if now is None or now.place != segment.place or now.sidecars != segment.sidecars:
+                # merged, deleted or mended meanwhile: the copies are in nobody's way, but of no use
+                if now is None or now.place != place:
+                    old += [(place, file) for file in segment.files]
+                continue
+            moved[segment.name] = replace(now, place=place)
+            old += [(segment.place, file) for file in segment.files]
+        if moved or old:
+            segments = tuple(moved.get(s.name, s) for s in manifest.segments)
+            self._store.commit(
+                manifest.next(segments=segments, replaced=(*manifest.replaced, *old)), self._store.channels
+            )
+            self._delete_replaced()
+
+    def _seal(self) -> bool:
+        """Give a checksum to a segment of an archive of version 1."""
+        for segment in self._store.manifest.segments:
+            if segment.checksum or segment.name in self._unmergeable or self._is_later(segment):
+                continue
+            try:
+                with_sums = sealed(segment, self._layout.place_of(segment))
+            except (OSError, PlaceError):
+                self._postpone([segment])
+                continue
+            manifest = self._store.manifest
+            segments = tuple(with_sums if s.name == segment.name else s for s in manifest.segments)
+            self._store.commit(manifest.next(segments=segments), self._store.channels)
+            return True
+        return False
+
+
+def fetch(layout, segment: Segment) -> None:
+    """Bring the files of a segment out of an object store into the archive's cache folder."""
+    folder = layout.cache / "moving"
+    for name in segment.files:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as file:
+            for piece in layout.place_of(segment).chunks(name):
+                file.write(piece)
+
+
+__all__ = ["Manifest", "Upkeep", "stem_of"]
