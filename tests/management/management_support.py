@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from starlette.applications import Starlette
-from starlette.testclient import TestClient
 
 from archiver.config import ArchiverConfig
 from archiver.management import Ledger
@@ -23,6 +24,31 @@ from archiver.store.live import LIVE, PvState, save_live
 
 NOW_NS = time.time_ns()
 NS = 1_000_000_000
+
+
+class Client:
+    """A client of the application, seen from the address `peer`."""
+
+    def __init__(self, app: Any, runner: asyncio.Runner, peer: str, headers: Mapping[str, str]) -> None:
+        self._app, self._runner, self._peer, self._headers = app, runner, peer, dict(headers)
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """One request."""
+
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self._app, client=(self._peer, 50000))
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1:17665", headers=self._headers
+            ) as client:
+                return await client.request(method, path, **more)
+
+        return self._runner.run(ask())
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self.request("POST", path, **more)
 
 
 class Stand:
@@ -41,6 +67,7 @@ class Stand:
         self.ledger = Ledger(folder / "manage.db")
         place = Place(folder, self.config, {"": folder}, site)
         self.context: Context = context_of(place, open_reader(folder, self.config), self.ledger, Workers())
+        self._runner = asyncio.Runner()
         self.app = Starlette(routes=management_routes(self.context))
 
     def add(self, names: Sequence[str]) -> None:
@@ -101,19 +128,18 @@ class Stand:
         while self.writer.convert_next():
             pass
 
-    def client(self, peer: str = "127.0.0.1", **headers: str) -> TestClient:
-        """A client at an address."""
-        return TestClient(
-            self.app, base_url="http://127.0.0.1:17665", client=(peer, 50000), headers=headers, follow_redirects=False
-        )
+    def client(self, peer: str = "127.0.0.1", **headers: str) -> Client:
+        """A client at an address; `_` in the names of headers is `-`."""
+        return Client(self.app, self._runner, peer, {key.replace("_", "-"): value for key, value in headers.items()})
 
     def close(self) -> None:
+        self._runner.close()
         self.context.reader.close()
         self.ledger.close()
         self.writer.close()
 
 
-def get(client: TestClient, call: str, **parameters: Any) -> Any:
+def get(client: Client, call: str, **parameters: Any) -> Any:
     """The JSON that a call answers with 200."""
     answer = client.get(f"/mgmt/bpl/{call}", params=parameters)
     assert answer.status_code == 200, (answer.status_code, answer.text)
