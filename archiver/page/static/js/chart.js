@@ -2,7 +2,7 @@
 
 import { h, token } from "./dom.js";
 import { drawLetters, drawTrace } from "./draw.js";
-import { axisNumbers, showNumber } from "./numbers.js";
+import { axisNumbers, axisPowers } from "./numbers.js";
 import { axisLabels } from "./times.js";
 import { watchPointers } from "./pointers.js";
 
@@ -91,7 +91,7 @@ export class Chart {
     }
     for (const [key, [low, high]] of this.ranges) {
       if (key.startsWith("enum:")) this.ranges.set(key, [low - 0.4, high + 0.4]);
-      else if (this.logs.has(key)) this.ranges.set(key, high > low * 1.5 ? [low / 1.3, high * 1.3] : [low / 2, high * 2]);
+      else if (this.logs.has(key)) this.ranges.set(key, [niceBelow(low / 1.1), 1 / niceBelow(1 / (high * 1.1))]);
       else {
         const flat = high - low < 1e-12 * Math.max(Math.abs(low), Math.abs(high));
         const pad = flat ? Math.abs(high) * 0.05 || 1 : (high - low) * 0.07;
@@ -99,6 +99,12 @@ export class Chart {
       }
     }
     for (const key of new Set(visible.map((t) => t.scale))) if (!this.ranges.has(key)) this.ranges.set(key, this.logs.has(key) ? [0.1, 10] : [0, 1]);
+  }
+
+  /** Powers of ten that an axis spans. @param {string} key */
+  decades(key) {
+    const [low, high] = this.ranges.get(key) ?? [1, 10];
+    return Math.log10(high / low);
   }
 
   /** Make the plot anew. @param {string[]} keys @param {Trace[]} visible */
@@ -144,8 +150,9 @@ export class Chart {
         space: 34,
         incrs: labels || whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7, 1e8, 1e9] : undefined,
         splits: labels ? () => states(this.ranges.get(key) ?? [0, 1]) : undefined,
+        filter: log ? (/** @type {any} */ _u, /** @type {number[]} */ splits) => splits : undefined,
         values: (/** @type {any} */ _u, /** @type {number[]} */ splits) =>
-          labels ? splits.map((s) => short(labels[s] ?? String(s), narrow ? 8 : 16)) : log ? splits.map((s) => (s === null ? "" : showNumber(s))) : axisNumbers(splits),
+          labels ? splits.map((s) => short(labels[s] ?? String(s), narrow ? 8 : 16)) : log ? axisPowers(splits, this.decades(key)) : axisNumbers(splits),
       }));
     });
     const focused = this.host.contains(document.activeElement);
@@ -260,6 +267,13 @@ function axisTitle(traces, narrow) {
   const unit = traces[0].pv.kind === "enum" ? "" : traces[0].pv.unit || "";
   const letters = traces.map((t) => t.letter).join(" ");
   return narrow && unit ? unit : unit ? `${unit}   ${letters}` : letters;
+}
+
+/** The next number from here down whose first digit is 1, 2 or 5. @param {number} value above 0 */
+function niceBelow(value) {
+  const power = 10 ** Math.floor(Math.log10(value) + 1e-9);
+  const digit = value / power;
+  return (digit >= 5 ? 5 : digit >= 2 ? 2 : 1) * power;
 }
 
 /** @param {number[]} range */

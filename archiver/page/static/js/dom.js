@@ -3,7 +3,7 @@
 /**
  * @param {string} tag `div`, `button.plain`, `td.number`
  * @param {Record<string, any>} [attributes] `onclick: f`, `class`, `data-…`, `aria-…`; false and null leave it out
- * @param {...(Node|string|number|null|undefined|false)} children
+ * @param {...any} children nodes, texts, numbers, or lists of these
  * @returns {any} the element
  */
 export function h(tag, attributes = {}, ...children) {

@@ -23,7 +23,7 @@ export function downloadDialog(items, { from, to }, utc, chart) {
   const title = `${showMoment(from, utc)} to ${showMoment(to, utc)} ${zoneName(to, utc)}`;
   const link = (/** @type {import("./plot.js").Item} */ item, /** @type {string[]} */ [extension, label]) =>
     h("a.button", { href: address(`retrieval/data/getData.${extension}`, { pv: item.name, ...query }), download: file(item.name, extension), "aria-label": `${item.name} as ${label}` }, label);
-  const size = (/** @type {import("./plot.js").Item} */ item) => item.count ?? item.series?.statistics(from / 1000, to / 1000)?.count ?? null;
+  const size = (/** @type {import("./plot.js").Item} */ item) => item.count ?? item.statistics?.statistics(from / 1000, to / 1000)?.count ?? null;
   const picture = async () => {
     const lines = items.filter((item) => !item.hidden).map((item) => `${item.letter}  ${item.name}${item.pv?.unit ? `  [${item.pv.unit}]` : ""}${item.pv?.description ? `  ${item.pv.description}` : ""}`);
     download(await chart.picture(title, lines), file(items[0]?.name ?? "plot", "png"));

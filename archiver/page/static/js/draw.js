@@ -57,8 +57,9 @@ export function drawTrace(f, trace) {
   const shown = series.at(f.to) - Math.max(0, series.at(f.from)) + 1;
   if (shown * 10 * f.ratio < f.width) drawDots(f, trace, first, last, x);
   drawMarks(f, trace, first, last, x);
+  for (const [bx, by] of paths.breaks) if (bx >= f.left) drawSign(context, 3, bx, by, f.ratio, f.colors);
   const newest = series.at(Math.min(f.to, f.now));
-  return newest < 0 || (pv.kind === "number" && !Number.isFinite(series.y[newest])) ? null : f.y(series.y[newest]);
+  return newest < 0 || series.unknownAt(Math.min(f.to, f.now)) || (pv.kind === "number" && !Number.isFinite(series.y[newest])) ? null : f.y(series.y[newest]);
 }
 
 /** A path that goes on where it stopped, or starts anew. */
@@ -84,6 +85,8 @@ function linePaths(f, { series, pv }, first, last, x) {
   const invalid = new Pen();
   const states = pv.kind === "enum";
   const quietAfter = states ? Infinity : series.quietAfter();
+  /** @type {number[][]} where a line ends because the connection was lost */
+  const breaks = [];
   const clip = (/** @type {number} */ v) => Math.max(-1e6, Math.min(1e6, v));
   let px = NaN;
   let py = NaN;
@@ -94,9 +97,11 @@ function linePaths(f, { series, pv }, first, last, x) {
     if (!Number.isNaN(py)) {
       const pen = series.severity[i - 1] === 3 ? invalid : line;
       const bins = series.count[i] > 0 || series.count[i - 1] > 0;
-      const lost = series.lost[i];
-      if (lost > 0 && lost < series.t[i]) pen.draw(px, py, Math.max(px, x(lost)), py);
-      else if (Number.isNaN(y)) pen.draw(px, py, here, py);
+      const gap = series.gaps.length ? series.gapIn(series.t[i - 1], series.t[i]) : null;
+      if (gap) {
+        pen.draw(px, py, x(gap[0]), py);
+        breaks.push([x(gap[0]), py]);
+      } else if (Number.isNaN(y)) pen.draw(px, py, here, py);
       else if (series.t[i] - series.t[i - 1] > quietAfter) (pen === line ? quiet : pen).draw(px, py, here, py);
       else if (states && bins) pen.draw(px, py, px, py);
       else if (bins || (f.straight && !states)) pen.draw(px, py, here, y);
@@ -104,13 +109,15 @@ function linePaths(f, { series, pv }, first, last, x) {
     }
     [px, py] = [here, y];
   }
-  // the newest value holds until something else comes, but no longer than until now
-  const end = Math.min(f.to, f.now);
+  // the newest value holds until something else comes, but no longer than until now, or until the connection is lost
+  const open = last >= 0 ? series.gapIn(series.t[last], Math.min(f.to, f.now)) : null;
+  const end = Math.min(f.to, open ? open[0] : f.now);
+  if (open && !Number.isNaN(py)) breaks.push([x(end), py]);
   if (!Number.isNaN(py) && last === series.length - 1 && end > series.t[last]) {
     const pen = series.severity[last] === 3 ? invalid : end - series.t[last] > quietAfter ? quiet : line;
     pen.draw(px, py, x(end), py);
   }
-  return { line, quiet, invalid };
+  return { line, quiet, invalid, breaks };
 }
 
 /** @param {Frame} f @param {Trace} trace @param {number} first @param {number} last @param {(t: number) => number} x */
@@ -131,7 +138,7 @@ function drawBand(f, { series, color, pv }, first, last, x) {
     const [high, low] = [band(f.y(series.high[i])), band(f.y(series.low[i]))];
     const flat = pv.kind === "enum" ? 2 * f.ratio : 0;
     context.fillRect(left, high - flat / 2, width, low - high + flat);
-    if (i > first && series.count[i - 1] && series.t[i] - series.t[i - 1] <= quietAfter && pv.kind !== "enum") {
+    if (i > first && series.count[i - 1] && series.t[i] - series.t[i - 1] <= quietAfter && !series.gapIn(series.t[i - 1], series.t[i]) && pv.kind !== "enum") {
       const [before, here] = [x(series.t[i - 1]), x(series.t[i])];
       top.draw(before, band(f.y(series.high[i - 1])), here, high);
       bottom.draw(before, band(f.y(series.low[i - 1])), here, low);

@@ -68,7 +68,7 @@ function arrayCard() {
   /** @type {any} */ let u = null;
   return {
     card,
-    /** @param {Item} item @param {{from: number, to: number}} window @param {boolean} utc */
+    /** @param {Item} item @param {{from: number, to: number}} _window @param {boolean} utc */
     update(item, _window, utc) {
       const array = /** @type {NonNullable<Item["array"]>} */ (item.array);
       const pv = /** @type {NonNullable<Item["pv"]>} */ (item.pv);

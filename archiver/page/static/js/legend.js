@@ -1,9 +1,10 @@
 /** The list of PVs below the plot: what each is, its value at the cursor or now, and the statistics of the window. */
 
+import { serverNow } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { showCount, showNumber } from "./numbers.js";
 import { alarmText, labelOf } from "./series.js";
-import { showMoment } from "./times.js";
+import { showMoment, showSpan } from "./times.js";
 
 /** @typedef {import("./plot.js").Item} Item */
 
@@ -72,7 +73,7 @@ export function legend(host, items, actions) {
       row.row.classList.toggle("broken", Boolean(item.error));
       say(row.note, item.error || noteOf(item));
       setValue(row.value, item, cursor ?? Infinity, utc);
-      const s = item.pv && item.pv.kind !== "string" ? item.series?.statistics(window.from / 1000, window.to / 1000) : null;
+      const s = item.pv && item.pv.kind !== "string" ? item.statistics?.statistics(window.from / 1000, window.to / 1000) : null;
       const p = item.pv;
       const number = (/** @type {number|undefined} */ v) => (s && p && v !== undefined ? (p.kind === "enum" && Number.isInteger(v) ? labelOf(p, v) : showNumber(v, p.whole && Number.isInteger(v) ? 0 : p.precision)) : "");
       const derived = (/** @type {number} */ v) => (s && p ? showNumber(v, p.precision === null ? null : p.precision + 1) : "");
@@ -81,15 +82,15 @@ export function legend(host, items, actions) {
       say(row.mean, s && p?.kind === "number" ? derived(s.mean) : "");
       say(row.std, s && p?.kind === "number" ? derived(s.std) : "");
       say(row.count, s ? showCount(s.count) : item.count !== null ? showCount(item.count) : item.pv && item.series ? showCount(counted(item, window)) : "");
-      say(row.first, number(s && item.series ? endValue(item, s.first, "first") : undefined));
-      say(row.last, number(s && item.series ? endValue(item, s.last, "last") : undefined));
+      say(row.first, number(s && item.statistics ? endValue(item, s.first, "first") : undefined));
+      say(row.last, number(s && item.statistics ? endValue(item, s.last, "last") : undefined));
     }
   };
 }
 
 /** @param {Item} item @param {number} index @param {"first"|"last"} which */
 function endValue(item, index, which) {
-  const series = /** @type {NonNullable<Item["series"]>} */ (item.series);
+  const series = /** @type {NonNullable<Item["series"]>} */ (item.statistics);
   return series.count[index] ? item.ends[which] : series.y[index];
 }
 
@@ -104,7 +105,8 @@ function noteOf(item) {
   const { pv, series } = item;
   if (pv.kind === "array") return pv.description;
   if (series && !series.length) return "no samples up to here";
-  return [pv.description, series?.binned ? `bins of ${series.interval} s: mean, and a band from min to max` : ""].filter(Boolean).join(" · ");
+  const how = series?.binned ? `mean and band from min to max, each of ${showSpan(series.interval * 1000)}` : series?.thinned ? "drawn by its lowest and highest samples" : "";
+  return [pv.description, how].filter(Boolean).join(" · ");
 }
 
 /** @param {HTMLElement} cell @param {Item} item @param {number} at s @param {boolean} utc */
@@ -112,6 +114,11 @@ function setValue(cell, item, at, utc) {
   const { pv, series } = item;
   const shown = series && pv ? series.at(at) : -1;
   if (!series || !pv || shown < 0) return say(cell, pv?.kind === "array" && item.array ? `${item.array.values.length} elements` : "");
+  if (series.unknownAt(Math.min(at, serverNow() / 1000))) {
+    cell.dataset.key = "";
+    cell.classList.add("invalid");
+    return fill(cell, h("span.now", {}, "not connected"));
+  }
   const range = series.count[shown] > 1 && series.low[shown] < series.high[shown] ? ` (${showNumber(series.low[shown], pv.precision)} … ${showNumber(series.high[shown], pv.precision)})` : "";
   const text = (series.count[shown] > 1 ? "≈ " : "") + showValue(pv, series.y[shown]) + range;
   const time = showMoment(series.t[shown] * 1000, utc, 3, series.nanos[shown]);

@@ -25,7 +25,8 @@ export function axisNumbers(ticks) {
   const present = ticks.filter((t) => t !== null && t !== undefined);
   const largest = Math.max(...present.map(Math.abs), 0);
   const step = present.length > 1 ? Math.min(...present.slice(1).map((t, i) => Math.abs(t - present[i]) || Infinity)) : largest || 1;
-  const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step) + 1e-9)));
+  let digits = 0;
+  while (digits < 9 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6) digits++;
   const exponent = largest >= 1e6 || (largest > 0 && largest < 1e-3);
   return ticks.map((t) => {
     if (t === null || t === undefined) return "";
@@ -34,6 +35,17 @@ export function axisNumbers(ticks) {
       return minus(t.toExponential(shown).replace("e+", "e"));
     }
     return minus((t === 0 ? 0 : t).toFixed(digits));
+  });
+}
+
+/** Labels of a logarithmic axis: powers of ten, and 2 and 5 between them when there is room for few powers. @param {(number|null)[]} ticks @param {number} decades */
+export function axisPowers(ticks, decades) {
+  return ticks.map((t) => {
+    if (t === null || !(t > 0)) return "";
+    const exponent = Math.floor(Math.log10(t) + 1e-9);
+    const digit = Math.round(t / 10 ** exponent);
+    if (digit !== 1 && (decades > 2.5 || (digit !== 2 && digit !== 5))) return "";
+    return exponent >= -3 && exponent <= 5 ? String(+t.toPrecision(3)) : `${digit}e${exponent < 0 ? "−" : ""}${Math.abs(exponent)}`;
   });
 }
 

@@ -20,7 +20,8 @@ import { TimeError, iso, readMoment, readWindow, relativeText, showMoment, showS
  * @typedef {object} Item
  * @property {string} name @property {boolean} hidden @property {string} letter @property {string} color @property {number[]} dash
  * @property {import("./series.js").Pv|null} pv null until it is known
- * @property {import("./series.js").Series|null} series
+ * @property {import("./series.js").Series|null} series what is drawn
+ * @property {import("./series.js").Series|null} statistics what the window's statistics are computed from
  * @property {Awaited<ReturnType<typeof newestArray>>} array the newest one of a PV of arrays
  * @property {number|null} count of samples in the window, where the series does not say
  * @property {{first?: number, last?: number}} ends first and last value, where bins do not say
@@ -315,9 +316,8 @@ export class PlotView {
         const count = await countSamples(item.name, window, signal);
         Object.assign(item, { array: found, count, error: "" });
       } else {
-        const series = await load(item.pv, window, points, signal);
-        Object.assign(item, { series, error: "" });
-        if (series.binned) item.ends = await ends(item.name, window, signal);
+        Object.assign(item, await load(item.pv, window, points, signal), { error: "" });
+        if (item.statistics?.binned) item.ends = await ends(item.name, window, signal);
       }
       this.banner("");
     } catch (error) {
@@ -374,10 +374,12 @@ export class PlotView {
       const end = this.window.to + 1000;
       const answers = await newest(items.map((item) => item.name), end - (asked - this.polledAt) - LATE, end, signal);
       items.forEach((item, i) => {
-        item.series?.append(answers[i]);
-        item.series?.forget(this.window.from / 1000);
+        for (const series of new Set([item.series, item.statistics])) {
+          series?.append(answers[i]);
+          series?.forget(this.window.from / 1000);
+        }
         const latest = answers[i].at(-1);
-        if (item.series?.binned && latest && !Array.isArray(latest.val)) item.ends = { ...item.ends, last: Number(latest.val) };
+        if (item.statistics?.binned && latest && !Array.isArray(latest.val)) item.ends = { ...item.ends, last: Number(latest.val) };
       });
     }
     for (const item of this.items) if (item.pv?.kind === "array" && !item.error) item.array = await newestArray(item.pv, this.window.to + 1000, signal);
@@ -387,7 +389,7 @@ export class PlotView {
 
 /** @param {string} name @returns {Item} */
 function fresh(name) {
-  return { name, hidden: false, letter: "", color: "", dash: [], pv: null, series: null, array: null, count: null, ends: {}, error: "", scale: "" };
+  return { name, hidden: false, letter: "", color: "", dash: [], pv: null, series: null, statistics: null, array: null, count: null, ends: {}, error: "", scale: "" };
 }
 
 /** The y-axis of a PV: one per unit, and one per list of states. @param {import("./series.js").Pv} pv */

@@ -68,7 +68,7 @@ export class Series {
     /** @type {number[]} samples in the bin; 0: one sample as it is */ this.count = [];
     /** @type {number[]} */ this.severity = [];
     /** @type {number[]} */ this.status = [];
-    /** @type {number[]} when the connection before this sample was lost; NaN when it was not */ this.lost = [];
+    /** @type {[number, number][]} from when to when nothing was received; the last one may go on for ever */ this.gaps = [];
     /** seconds of a bin; 0 when the samples are as they were archived */
     this.interval = 0;
     /** whether samples were left out, and none of those shown stands for them */
@@ -83,13 +83,15 @@ export class Series {
     return this.interval > 0;
   }
 
-  /** Append rows of a `.json` answer that are later than what is there. @param {any[]} rows */
+  /** Append rows of a `.json` answer that are later than what is there; what they say of gaps, too. @param {any[]} rows */
   append(rows) {
+    this.learnGaps(rows);
     let last = this.length ? this.t[this.length - 1] : -Infinity;
     let lastNanos = this.length ? this.nanos[this.length - 1] : 0;
     let added = 0;
     for (const row of rows) {
       const t = row.secs + row.nanos / 1e9;
+      if (isGap(row)) continue;
       if (t < last || (t === last && row.nanos <= lastNanos)) continue;
       [last, lastNanos] = [t, row.nanos];
       added++;
@@ -97,7 +99,6 @@ export class Series {
       this.nanos.push(row.nanos);
       this.severity.push(row.severity ?? 0);
       this.status.push(row.status ?? 0);
-      this.lost.push(lostBefore(row));
       if (Array.isArray(row.val)) {
         const [mean, std, low, high, count] = row.val.map(Number);
         this.y.push(mean), this.low.push(low), this.high.push(high), this.std.push(std), this.count.push(count);
@@ -107,6 +108,34 @@ export class Series {
       }
     }
     return added;
+  }
+
+  /** Note the gaps that rows tell of: those that stand for one, and samples that came after one. @param {any[]} rows */
+  learnGaps(rows) {
+    for (const row of rows) {
+      const lost = Number(row.fields?.cnxlostepsecs);
+      if (!(lost > 0)) continue;
+      const t = row.secs + row.nanos / 1e9;
+      const found = Number(row.fields.cnxregainedepsecs);
+      const start = isGap(row) ? t : lost;
+      const known = this.gaps.find((gap) => Math.abs(gap[0] - start) < 1.5);
+      if (known) known[1] = found > 0 ? found : known[1];
+      else this.gaps.push([start, found > 0 ? found : Infinity]);
+    }
+    this.gaps.sort((a, b) => a[0] - b[0]);
+    // only the newest one can still last
+    this.gaps.forEach((gap, i) => i < this.gaps.length - 1 && gap[1] === Infinity && (gap[1] = this.gaps[i + 1][0]));
+  }
+
+  /** The gap that begins from `after` up to `before`, if there is one. @param {number} after @param {number} before s */
+  gapIn(after, before) {
+    return this.gaps.find((gap) => gap[0] >= after && gap[0] < before) ?? null;
+  }
+
+  /** Whether nothing was received at this time, and nothing has come since. @param {number} t s */
+  unknownAt(t) {
+    const i = this.at(t);
+    return i >= 0 && this.gapIn(this.t[i], Math.max(t, this.t[i])) !== null;
   }
 
   /** The index of the newest sample at or before `t`; -1 when there is none. @param {number} t */
@@ -182,16 +211,20 @@ export class Series {
   }
 }
 
-const COLUMNS = ["t", "nanos", "y", "low", "high", "std", "count", "severity", "status", "lost"];
+const COLUMNS = ["t", "nanos", "y", "low", "high", "std", "count", "severity", "status"];
 const NUMERIC = /^(NaN|-?Infinity)$/;
 
 /** @param {number} value @param {number} otherwise */
 const finite = (value, otherwise) => (Number.isFinite(value) ? value : otherwise);
 
-/** When the connection was lost before this sample; NaN when it was not. @param {any} row */
-function lostBefore(row) {
-  const fields = row.fields;
-  if (!fields || fields.cnxlostepsecs === undefined) return NaN;
-  const lost = Number(fields.cnxlostepsecs);
-  return Number.isFinite(lost) ? lost : NaN;
+/** Whether a row is no sample, but stands for a gap that begins at its time. @param {any} row */
+function isGap(row) {
+  return row.fields?.cnxlostepsecs !== undefined && row.severity === 3 && (row.val === null || row.val === "NaN");
+}
+
+/** Seconds of the bins of an answer: the smallest distance of two. @param {any[]} rows */
+export function intervalOf(rows) {
+  let step = Infinity;
+  for (let i = 1; i < rows.length; i++) step = Math.min(step, rows[i].secs + rows[i].nanos / 1e9 - rows[i - 1].secs - rows[i - 1].nanos / 1e9);
+  return Number.isFinite(step) ? step : 1;
 }

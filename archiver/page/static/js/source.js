@@ -1,10 +1,9 @@
 /** Where samples come from: which call fits the window, and the newest samples after it. */
 
 import { ApiError, call, json, parse } from "./api.js";
-import { Series, describe } from "./series.js";
+import { Series, describe, intervalOf } from "./series.js";
 import { iso } from "./times.js";
 
-const RAW_SHORT = 20_000;
 const TEXTS = 20_000;
 
 /** @typedef {import("./series.js").Pv} Pv */
@@ -20,38 +19,47 @@ export function pointsFor(width) {
   return Math.min(4000, Math.max(400, Math.ceil((width * 1.5) / 200) * 200));
 }
 
-/**
- * The operator for a window: the samples themselves when they are few, else mean and extremes of each bin, so that no
- * spike is lost. Bins of a second are the shortest: in a window of less than `points` seconds more raw samples may come.
- * @param {Window} window @param {number} points
- */
-export function operatorFor(window, points) {
-  const seconds = (window.to - window.from) / 1000;
-  return `optimizedSample_${seconds < points ? RAW_SHORT : points}`;
+/** The operators that are asked for: bins with their statistics, and the extremes at their own times. @param {number} points */
+export function operators(points) {
+  return { bins: `optimizedSample_${points}`, peaks: `minmax_${2 * points}` };
 }
 
 /**
  * The samples of a scalar PV in a window, and the one that holds at its start.
+ *
+ * Few samples come as they are. Of many, bins with mean, minimum and maximum are drawn; where bins, of whole seconds,
+ * are wider than a point, the lowest and highest samples themselves. Either way no spike is lost, and the second answer
+ * says when nothing was received. `statistics` is what the window's statistics are computed from.
  * @param {Pv} pv @param {Window} window @param {number} points @param {AbortSignal} signal
+ * @returns {Promise<{series: Series, statistics: Series}>}
  */
 export async function load(pv, window, points, signal) {
   const query = { from: iso(window.from), to: iso(window.to) };
-  const series = new Series();
   if (pv.kind === "string") {
+    const series = new Series();
     const { rows, more } = await firstRows({ pv: pv.name, ...query }, TEXTS, signal);
     series.append(rows);
     series.thinned = more;
-    return series;
+    return { series, statistics: series };
   }
-  const operator = operatorFor(window, points);
-  const answer = await json("retrieval/data/getData.json", { query: { pv: `${operator}(${pv.name})`, ...query }, signal });
-  const rows = answer[0]?.data ?? [];
-  if (rows.some((/** @type {any} */ row) => Array.isArray(row.val))) {
-    const asked = Number(operator.split("_")[1]);
-    series.interval = Math.max(1, Math.floor((Date.parse(query.to) - Date.parse(query.from)) / 1000 / asked));
+  const names = operators(points);
+  const ask = async (/** @type {string} */ operator) => {
+    const answer = await json("retrieval/data/getData.json", { query: { pv: `${operator}(${pv.name})`, ...query }, signal });
+    return answer[0]?.data ?? [];
+  };
+  const [rows, extremes] = await Promise.all([ask(names.bins), ask(names.peaks)]);
+  const bins = new Series();
+  bins.append(rows);
+  if (rows.some((/** @type {any} */ row) => Array.isArray(row.val))) bins.interval = intervalOf(rows);
+  const coarse = bins.binned && (window.to - window.from) / 1000 / bins.interval < points / 2;
+  if (!coarse) {
+    bins.learnGaps(extremes);
+    return { series: bins, statistics: bins };
   }
-  series.append(rows);
-  return series;
+  const peaks = new Series();
+  peaks.append(extremes);
+  peaks.thinned = true;
+  return { series: peaks, statistics: bins };
 }
 
 /**

@@ -82,6 +82,16 @@ export function showMoment(ms, utc, digits = 0, nanos) {
   return `${y}-${two(mo)}-${two(d)} ${two(hh)}:${two(mm)}:${two(ss)}${fraction}`;
 }
 
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** A time of management's reports, `Nov/20/2026 08:00:00 UTC`, shown like all others; other texts stay. @param {string|undefined} text @param {boolean} utc */
+export function showReported(text, utc) {
+  const found = /^([A-Z][a-z]{2})\/(\d{2})\/(\d{4}) (\d{2}):(\d{2}):(\d{2}) UTC$/.exec(text ?? "");
+  if (!found) return text === "Never" ? "never" : (text ?? "");
+  const [, month, day, year, hour, minute, second] = found;
+  return showMoment(Date.UTC(Number(year), MONTHS.indexOf(month), Number(day), Number(hour), Number(minute), Number(second)), utc);
+}
+
 /** As the archive's calls want it. @param {number} ms */
 export function iso(ms) {
   return new Date(Math.round(ms)).toISOString();
@@ -107,7 +117,7 @@ export function showSpan(ms) {
       return rest && whole < 10 ? `${whole} ${name} ${rest} ${units[i + 1][0]}` : `${Math.round(ms / size)} ${name}`;
     }
   }
-  return ms >= 1000 ? `${+(ms / 1000).toFixed(1)} s` : `${+ms.toFixed(1)} ms`;
+  return ms >= 1000 ? `${+(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s` : `${+ms.toFixed(1)} ms`;
 }
 
 /** The shortest relative text of a span, `-1h`. @param {number} ms */
