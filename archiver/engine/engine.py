@@ -252,12 +252,12 @@ class Engine:
                 self._replan(None if everything else names)
 
     async def _apply(self, names: set[str] | None) -> None:
-        self._planner.catalogues = self._catalogues.by_prefix
-        if names is None or len(names) > IN_THREAD:
-            planned = await asyncio.to_thread(self._planner.plan, names)
-        else:
-            planned = self._planner.plan(names)
         async with self._applying:
+            self._planner.catalogues = dict(self._catalogues.by_prefix)
+            if names is None or len(names) > IN_THREAD:
+                planned = await asyncio.to_thread(self._planner.plan, names)
+            else:
+                planned = self._planner.plan(names)
             targets = self._subscriptions.targets
             changes = {name: target for name, target in planned.items() if targets.get(name) != target}
             if names is None:
@@ -283,18 +283,29 @@ class Engine:
             self._measure(np.isfinite(self._measured))
             self._replan(job.args)
         elif job.kind in ("rename", "forget"):
-            # nothing more may come under these names while the store changes them
-            async with self._applying:
-                held = dict.fromkeys(name for name in job.args if name in self._subscriptions.targets)
-                if held:
-                    await self._take(held)
-                await asyncio.to_thread(self._recorder.settle)
-                work = self._store.rename if job.kind == "rename" else self._store.forget
-                await self._in_registry(work, job.args)
-            self._replan([*job.args, *(job.args.values() if isinstance(job.args, dict) else ())])
-            log.info("%s: %d PVs", job.kind, len(job.args))
+            ids = self._store.registry.ids
+            if mine := [name for name in job.args if name in ids]:
+                await self._change_store(job, mine)
         else:
             log.warning("the ledger asks for %r, which this engine doesn't know", job.kind)
+
+    async def _change_store(self, job: Job, names: list[str]) -> None:
+        """Rename these PVs, or forget them. Nothing more may come under their names meanwhile."""
+        async with self._applying:
+            held = dict.fromkeys(name for name in names if name in self._subscriptions.targets)
+            if held:
+                await self._take(held)
+            await asyncio.to_thread(self._recorder.settle)
+            try:
+                if job.kind == "rename":
+                    await self._in_registry(self._store.rename, {name: job.args[name] for name in names})
+                else:
+                    await self._in_registry(self._store.forget, names)
+            except (KeyError, ValueError) as error:
+                log.error("%s of %s: %s; the names stay", job.kind, ", ".join(names[:5]), error)
+            else:
+                log.info("%s of %d PVs is done", job.kind, len(names))
+        self._replan([*names, *(job.args.values() if job.kind == "rename" else ())])
 
     async def _watch_site(self) -> None:
         seen = _signature(self._site.path)

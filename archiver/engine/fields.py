@@ -15,8 +15,8 @@ import numpy as np
 
 from owlshift.ca import Batch, ChannelInfo, Client, Dbr
 
-WITH_THE_CHANNEL = frozenset("VAL EGU PREC LOPR HOPR LOW HIGH LOLO HIHI DRVL DRVH NELM".split())
-"""Fields whose values the channel's own metadata hold already."""
+WITH_THE_CHANNEL = frozenset("VAL EGU PREC LOPR HOPR DRVL DRVH NELM".split())
+"""Fields whose values the channel's own metadata hold already. (Alarm limits they have only with a severity.)"""
 
 PACE = 0.1
 """Seconds between two looks at what is to be asked."""

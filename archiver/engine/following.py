@@ -42,6 +42,7 @@ class LedgerFollower:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._ledger: Ledger | None = None
         self._view: LedgerView | None = None
+        self._entries: dict[str, PvEntry] = {}
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -80,14 +81,16 @@ class LedgerFollower:
         if self._view is None:
             self._view = LedgerView(self._ledger)
         view = self._view
-        before = view.entries
         if not view.refresh() and view.version == self.version:
             return None
         jobs = self._ledger.jobs(self._engine)
-        after = view.entries
-        names = {name for name, entry in after.items() if before.get(name) is not entry}
-        names.update(name for name in before if name not in after)
-        return jobs, after, names
+        names = {name for name, entry in view.entries.items() if self._entries.get(name) != entry}
+        # what is deleted stays in a ledger and says so: entries that are not there were lost with another file
+        lost = self._entries.keys() - view.entries.keys()
+        if lost:
+            log.error("%s is another ledger: what it doesn't know of %d PVs stays as it was", self.path, len(lost))
+        self._entries = {**self._entries, **view.entries}
+        return jobs, self._entries, names
 
     def _finish(self, job: int) -> None:
         if self._ledger is not None:
