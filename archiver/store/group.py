@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from archiver.config import ArchiverConfig
+from archiver.store.batches import batch_of
 from archiver.store.order import NEVER
 from archiver.store.pieces import after_start, merge
-from archiver.store.reader import StoreReader, batch_of
+from archiver.store.reader import StoreReader
 from archiver.store.samples import Channels, PvInfo, PvTotals, Samples
 from archiver.store.summary import Summary, bins_of, check_bins, whole_bins
 

@@ -1,7 +1,7 @@
 """A segment: samples of one kind in a Parquet file, sorted by (PV, time), and an index that says where each PV lies.
 
-Columns: `pv` (the name), `time` (UTC, ns), `severity`, `status`, `value`. Any engine that reads Parquet reads them.
-Times are delta-packed, floating-point values split by byte, both under zstd: some 8 bytes for a sample of noise.
+Columns: `pv` (the name), `time` (UTC, ns), `severity`, `status`, `value`. Any engine that reads Parquet reads them. The
+index is there for speed and can be made anew from the file; so can the summaries (see `archiver.store.sidecar`).
 """
 
 from __future__ import annotations
@@ -13,21 +13,51 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from archiver.store.encoding import encode
 from archiver.store.files import replace_file, sync_file
-from archiver.store.samples import Dbr, Samples
+from archiver.store.parquet import RowGroupWriter
+from archiver.store.samples import VALUE_DTYPES, Dbr
+from archiver.store.sidecar import SummaryWriter
 
 ROW_GROUP = 1 << 17
 """Rows of a row group at most: what a query for a few samples must decode."""
+
+GROUP_BYTES = 8 << 20
+"""Bytes of array elements in a row group at most, unless one array alone has more."""
 
 EVENTS_KIND = "connection"
 
 KINDS = [EVENTS_KIND, *(f"{dbr.name.lower()}{suffix}" for dbr in Dbr for suffix in ("", "_array"))]
 """Kinds of segment. The place in this list is the kind's bit in the channels table."""
 
-INDEX = np.dtype([("pv", "<u4"), ("rows", "<u4"), ("start", "<u8"), ("oldest", "<i8"), ("newest", "<i8")])
-"""One row per PV of a segment, sorted by id: its rows are `start` to `start + rows`, its times in ns."""
+INDEX = np.dtype(
+    [
+        ("pv", "<u4"),
+        ("rows", "<u4"),
+        ("start", "<u8"),
+        ("oldest", "<i8"),
+        ("newest", "<i8"),
+        ("value", "<f8"),
+        ("severity", "u1"),
+        ("status", "u1"),
+        ("known", "u1"),
+        ("spare", "u1"),
+        ("count", "<u4"),
+        ("minute", "<u4"),
+        ("minutes", "<u4"),
+        ("hour", "<u4"),
+        ("hours", "<u4"),
+    ]
+)
+"""One row per PV of a segment, sorted by id: its rows are `start` to `start + rows`, its times in ns.
+
+Of its newest sample there are `severity`, `status`, `count` (its elements) and, of scalar numbers, `value`, if `known`
+is 1. Its bins in the summaries are `minute` to `minute + minutes` and `hour` to `hour + hours`; it may have none there.
+"""
+
+_INDEX_1 = np.dtype(INDEX.descr[:5])
+"""The index of a segment in an archive of version 1."""
 
 _ARROW = {
     Dbr.STRING: pa.string(),
@@ -77,82 +107,110 @@ class Table:
     values: pa.Array | pa.ChunkedArray
 
 
-def write_segment(path: Path, kind: str, tables: Iterable[Table]) -> np.ndarray:
+def write_segment(
+    path: Path, kind: str, tables: Iterable[Table], summaries: bool = False, tight: bool | None = None
+) -> np.ndarray:
     """Write the Parquet file at `path` and its index, both durable under their final names; returns the index.
 
-    `tables`: whole PVs each, together in the order of the PVs' names. Only one of them is in memory at a time.
+    `tables`: in the order of the PVs' names, each PV's rows ascending in time; a PV may go on in the next table. Only
+    one of them is in memory at a time. `summaries`: write the summaries of numbers as well, where they are worth it.
+    `tight`: take the time for the smallest encoding; None: when there are summaries.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    indexes = []
+    tight = summaries if tight is None else tight
+    dbr, array = type_of(kind)
+    beside = SummaryWriter(path) if summaries and kind != EVENTS_KIND and not array and dbr is not Dbr.STRING else None
+    indexes: list[np.ndarray] = []
     done = 0
-    schema = pa.schema(
-        [
-            ("pv", pa.dictionary(pa.int32(), pa.string())),
-            ("time", pa.timestamp("ns", tz="UTC")),
-            ("severity", pa.uint8()),
-            ("status", pa.uint8()),
-            ("value", arrow_type(kind)),
-        ]
-    )
     try:
-        with pq.ParquetWriter(part, schema, **_options(kind)) as writer:
+        with open(part, "wb") as file:
+            writer = RowGroupWriter(file)
             for table in tables:
-                ends = np.cumsum(table.rows)
-                starts = ends - table.rows
-                for start, end in _groups(ends):
-                    writer.write_table(_group(table, schema, starts, ends, start, end), row_group_size=end - start)
-                index = np.zeros(len(table.pv), INDEX)
-                index["pv"], index["rows"], index["start"] = table.pv, table.rows, starts + done
-                index["oldest"], index["newest"] = table.time_ns[starts], table.time_ns[ends - 1]
+                if not len(table.pv):
+                    continue
+                ends = np.cumsum(table.rows.astype(np.int64))
+                starts = ends - table.rows.astype(np.int64)
+                for start, end in _groups(ends, table.values, dbr, array):
+                    writer.add(encode(_group(table, starts, ends, start, end), dbr, array, tight))
+                index = _index(table, starts, ends, done)
+                if indexes and indexes[-1]["pv"][-1] == index["pv"][0]:
+                    # the PV that the table before ended with goes on
+                    index["rows"][0] += indexes[-1]["rows"][-1]
+                    index["start"][0], index["oldest"][0] = indexes[-1]["start"][-1], indexes[-1]["oldest"][-1]
+                    indexes[-1] = indexes[-1][:-1]
+                    if not len(indexes[-1]):
+                        indexes.pop()
                 indexes.append(index)
+                if beside is not None:
+                    beside.add(table.pv, table.names, ends, table.time_ns, table.severity, _numbers(table.values))
                 done += int(ends[-1])
+            if not done:
+                writer.add(encode(_group(_nothing(kind), np.zeros(0, int), np.zeros(0, int), 0, 0), dbr, array, False))
+            writer.close()
         sync_file(part)
+        index = np.concatenate(indexes) if indexes else np.zeros(0, INDEX)
+        if beside is not None:
+            beside.close(index)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
+        if beside is not None:
+            beside.abandon()
         raise
-    index = np.concatenate(indexes)
-    index = index[np.argsort(index["pv"])]
+    index = index[np.argsort(index["pv"], kind="stable")]
     save_index(index_path(path), index)
     return index
 
 
-def _options(kind: str) -> dict:
-    dbr, array = type_of(kind)
-    value = "value.list.element" if array else "value"
-    encoding = {"time": "DELTA_BINARY_PACKED"}
-    dictionary = ["pv", "severity", "status"]
-    if dbr in (Dbr.DOUBLE, Dbr.FLOAT):
-        encoding[value] = "BYTE_STREAM_SPLIT"
-    elif dbr in (Dbr.LONG, Dbr.SHORT):
-        encoding[value] = "DELTA_BINARY_PACKED"
-    else:
-        dictionary.append(value)
-    return {
-        "compression": "zstd",
-        "compression_level": 1,
-        "use_dictionary": dictionary,
-        "column_encoding": encoding,
-        "write_statistics": ["pv", "time"],
-        "data_page_size": 1 << 18,
-        "store_schema": False,
-    }
+def _index(table: Table, starts: np.ndarray, ends: np.ndarray, done: int) -> np.ndarray:
+    """The index of the PVs of a table that begins at row `done` of the file."""
+    index = np.zeros(len(table.pv), INDEX)
+    index["pv"], index["rows"], index["start"] = table.pv, table.rows, starts + done
+    index["oldest"], index["newest"] = table.time_ns[starts], table.time_ns[ends - 1]
+    index["severity"], index["status"] = table.severity[ends - 1], table.status[ends - 1]
+    index["count"] = 1
+    last = table.values.take(pa.array(ends - 1))
+    if pa.types.is_list(last.type):
+        index["count"] = _lengths(last)
+    elif not pa.types.is_string(last.type):
+        index["value"], index["known"] = _numbers(last), 1
+    return index
 
 
-def _groups(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+def _numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    return values.to_numpy() if isinstance(values, pa.ChunkedArray) else values.to_numpy(zero_copy_only=False)
+
+
+def _nothing(kind: str) -> Table:
+    none = np.zeros(0, np.uint8)
+    return Table(kind, none, [], none, np.zeros(0, np.int64), none, none, pa.array([], arrow_type(kind)))
+
+
+def _groups(ends: np.ndarray, values: pa.Array | pa.ChunkedArray, dbr: Dbr, array: bool) -> Iterator[tuple[int, int]]:
     """Row groups: whole PVs where they fit, so that few groups hold any one of them."""
+    elements = np.concatenate(([0], np.cumsum(_lengths(values)))) if array else None
+    limit = GROUP_BYTES // VALUE_DTYPES[dbr].itemsize
     start, total = 0, int(ends[-1])
     while start < total:
-        last = int(np.searchsorted(ends, start + ROW_GROUP, "right")) - 1
+        most = min(start + ROW_GROUP, total)
+        if elements is not None:
+            fits = int(np.searchsorted(elements, elements[start] + limit, "right")) - 1
+            most = max(start + 1, min(most, fits))
+        last = int(np.searchsorted(ends, most, "right")) - 1
         end = int(ends[last]) if last >= 0 else 0
         if end <= start:
-            end = min(start + ROW_GROUP, total)
+            end = most
         yield start, end
         start = end
 
 
-def _group(table: Table, schema: pa.Schema, starts: np.ndarray, ends: np.ndarray, start: int, end: int) -> pa.Table:
+def _lengths(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    return np.concatenate([chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in chunks]).astype(np.int64)
+
+
+def _group(table: Table, starts: np.ndarray, ends: np.ndarray, start: int, end: int) -> pa.Table:
     first, last = int(np.searchsorted(ends, start, "right")), int(np.searchsorted(starts, end, "left"))
     lengths = np.minimum(ends[first:last], end) - np.maximum(starts[first:last], start)
     codes = np.repeat(np.arange(last - first, dtype=np.int32), lengths)
@@ -165,7 +223,7 @@ def _group(table: Table, schema: pa.Schema, starts: np.ndarray, ends: np.ndarray
             pa.array(table.status[start:end]),
             table.values.slice(start, end - start),
         ],
-        schema=schema,
+        names=["pv", "time", "severity", "status", "value"],
     )
 
 
@@ -181,103 +239,22 @@ def save_index(path: Path, index: np.ndarray) -> None:
     replace_file(path, buffer.getvalue())
 
 
-def load_index(path: Path) -> np.ndarray:
-    """The index at `path`, mapped; ValueError when it isn't one."""
-    index = np.load(path, mmap_mode="r", allow_pickle=False)
-    if index.dtype != INDEX or index.ndim != 1:
-        raise ValueError(f"{path} is no index of a segment")
-    return index
+def load_index(source: Path | bytes | pa.Buffer) -> np.ndarray:
+    """The index in a file or in a file's content; ValueError (or EOFError) when it isn't one.
 
-
-def to_numpy(values: pa.Array, dbr: Dbr, array: bool) -> np.ndarray:
-    """Arrow values of a segment as `Samples.values` has them."""
-    if not array:
-        return values.to_numpy(zero_copy_only=dbr is not Dbr.STRING)
-    offsets = values.offsets.to_numpy()
-    flat = values.values.to_numpy(zero_copy_only=dbr is not Dbr.STRING)
-    return stack(flat, offsets)
-
-
-def stack(flat: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Rows flat[offsets[i]:offsets[i+1]]: (n, count) where all are equally long, else an object array of n arrays."""
-    lengths = np.diff(offsets)
-    n = len(lengths)
-    if n and (lengths == lengths[0]).all():
-        return flat[offsets[0] : offsets[-1]].reshape(n, int(lengths[0]))
-    ragged = np.empty(n, object)
-    for i in range(n):
-        ragged[i] = flat[offsets[i] : offsets[i + 1]]
-    return ragged
-
-
-class SegmentFile:
-    """An open segment, for reading. One thread at a time."""
-
-    def __init__(self, path: Path, kind: str) -> None:
-        self.kind = kind
-        self.dbr, self.array = type_of(kind)
-        self._file = pq.ParquetFile(path, memory_map=True)
-        meta = self._file.metadata
-        counts = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        self._ends = np.cumsum(counts, dtype=np.int64) if counts else np.zeros(0, np.int64)
-        self.rows = int(self._ends[-1]) if counts else 0
-
-    def group_times(self, group: int) -> tuple[int, int] | None:
-        """Oldest and newest time (ns) in a row group by its statistics."""
-        statistics = self._file.metadata.row_group(group).column(1).statistics
-        if statistics is None or not statistics.has_min_max:
-            return None
-        low, high = statistics.min_raw, statistics.max_raw
-        return int(low), int(high)
-
-    def read(self, start: int, rows: int, from_ns: int, to_ns: int) -> Iterator[Samples]:
-        """The samples of one PV run (`start`, `rows`) from the newest at or before `from_ns` on up to `to_ns`."""
-        first = int(np.searchsorted(self._ends, start, "right"))
-        last = int(np.searchsorted(self._ends, start + rows - 1, "right"))
-        groups = list(range(first, last + 1))
-        if len(groups) > 2:
-            groups = self._prune(groups, from_ns, to_ns)
-        for group in groups:
-            begin = int(self._ends[group - 1]) if group else 0
-            table = self._file.read_row_group(group, columns=["time", "severity", "status", "value"])
-            low, high = max(start - begin, 0), min(start + rows - begin, table.num_rows)
-            table = table.slice(low, high - low).combine_chunks()
-            time_ns = table.column("time").chunk(0).cast(pa.int64()).to_numpy()
-            low = max(int(np.searchsorted(time_ns, from_ns, "right")) - 1, 0)
-            high = int(np.searchsorted(time_ns, to_ns, "right"))
-            if high <= low:
-                continue
-            part = slice(low, high)
-            yield Samples(
-                self.dbr,
-                self.array,
-                time_ns[part],
-                table.column("severity").chunk(0).to_numpy()[part],
-                table.column("status").chunk(0).to_numpy()[part].astype(np.uint16),
-                to_numpy(table.column("value").chunk(0).slice(low, high - low), self.dbr, self.array),
-            )
-
-    def _prune(self, groups: list[int], from_ns: int, to_ns: int) -> list[int]:
-        """Inner groups hold this PV alone, so their times ascend: cut off those wholly before or after the window."""
-        kept: list[int] = []
-        for group in groups:
-            times = self.group_times(group) if group not in (groups[0], groups[-1]) else None
-            if times is not None and times[0] > to_ns:
-                continue
-            if times is not None and times[0] <= from_ns:
-                # it has a sample at or before the start, so nothing earlier is needed
-                kept.clear()
-            kept.append(group)
-        return kept
-
-    def rows_between(self, start: int, end: int) -> pa.Table:
-        """The columns time, severity, status and value of the rows `start` to `end` (end excluded)."""
-        first = int(np.searchsorted(self._ends, start, "right"))
-        last = int(np.searchsorted(self._ends, end - 1, "right"))
-        begin = int(self._ends[first - 1]) if first else 0
-        table = self._file.read_row_groups(list(range(first, last + 1)), ["time", "severity", "status", "value"])
-        return table.slice(start - begin, end - start)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    That of an archive of version 1 has no newest samples and no summaries.
+    """
+    buffer = pa.py_buffer(source.read_bytes() if isinstance(source, Path) else source)
+    file = io.BytesIO(memoryview(buffer)[:4096])
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file, max_header_size=4096)
+    if dtype not in (INDEX, _INDEX_1) or len(shape) != 1 or file.tell() + shape[0] * dtype.itemsize != len(buffer):
+        raise ValueError("no index of a segment")
+    index = np.frombuffer(buffer, dtype, shape[0], file.tell())
+    if dtype == INDEX:
+        return index
+    upgraded = np.zeros(len(index), INDEX)
+    for name in _INDEX_1.names or ():
+        upgraded[name] = index[name]
+    return upgraded

@@ -1,0 +1,161 @@
+"""Reading a segment: the samples of one PV out of its Parquet file, or of many at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from archiver.store.batches import BATCH
+from archiver.store.samples import Dbr, Samples
+from archiver.store.segment import arrow_type, type_of
+
+COLUMNS = ["time", "severity", "status", "value"]
+
+
+class SegmentFile:
+    """An open segment, for reading. One thread at a time.
+
+    `source`: its path, or a file as a place opens it. ArrowException, ValueError or OSError when it is none.
+    """
+
+    def __init__(self, source: Path | Any, kind: str) -> None:
+        self.kind = kind
+        self.dbr, self.array = type_of(kind)
+        self._source = pa.memory_map(str(source), "r") if isinstance(source, Path) else source
+        try:
+            self._file = pq.ParquetFile(self._source)
+            if not set(COLUMNS) <= set(self._file.schema_arrow.names):
+                raise ValueError("it has not the columns of a segment")
+        except BaseException:
+            self._source.close()
+            raise
+        meta = self._file.metadata
+        self._time = self._file.schema_arrow.get_field_index("time")
+        counts = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+        self.ends = np.cumsum(counts, dtype=np.int64) if counts else np.zeros(0, np.int64)
+        self.rows = int(self.ends[-1]) if counts else 0
+
+    def group_times(self, group: int) -> tuple[int, int] | None:
+        """Oldest and newest time (ns) in a row group by its statistics."""
+        statistics = self._file.metadata.row_group(group).column(self._time).statistics
+        if statistics is None or not statistics.has_min_max:
+            return None
+        low, high = statistics.min_raw, statistics.max_raw
+        return int(low), int(high)
+
+    def group_of(self, rows: np.ndarray | int) -> np.ndarray:
+        """The row groups in which rows lie. ValueError for a row that isn't there: the index is another file's."""
+        groups = np.searchsorted(self.ends, rows, "right")
+        if np.any(groups >= len(self.ends)):
+            raise ValueError(f"it has only {self.rows} rows")
+        return groups
+
+    def begin(self, group: int) -> int:
+        """The first row of a row group."""
+        return int(self.ends[group - 1]) if group else 0
+
+    def columns(self, group: int, names: list[str]) -> list[pa.Array]:
+        """Some columns of a row group."""
+        table = self._file.read_row_group(group, columns=names)
+        return [_flat(table.column(name)) for name in names]
+
+    def batches(self, start: int, rows: int, from_ns: int, to_ns: int) -> Iterator[pa.RecordBatch]:
+        """The samples of one PV run (`start`, `rows`) from the newest at or before `from_ns` on up to `to_ns`.
+
+        One batch (see `BATCH`) for each row group that has any.
+        """
+        first, last = self.group_of(np.array([start, start + rows - 1])).tolist()
+        groups = list(range(first, last + 1))
+        if len(groups) > 2:
+            groups = self._prune(groups, from_ns, to_ns)
+        for group in groups:
+            begin = self.begin(group)
+            low, high = max(start - begin, 0), min(start + rows, int(self.ends[group])) - begin
+            if len(groups) <= 2:
+                # at the edge of a window most groups have nothing of it: look at the times before all else
+                time_ns = self.columns(group, ["time"])[0].view(pa.int64()).to_numpy()[low:high]
+                if not _window(time_ns, from_ns, to_ns)[1]:
+                    continue
+            columns = self.columns(group, COLUMNS)
+            time_ns = columns[0].view(pa.int64()).to_numpy()[low:high]
+            skip, count = _window(time_ns, from_ns, to_ns)
+            if count:
+                yield self._batch([column.slice(low + skip, count) for column in columns])
+
+    def _batch(self, columns: list[pa.Array]) -> pa.RecordBatch:
+        time, severity, status, value = columns
+        arrays = [time.cast(BATCH.field(0).type), severity, status.cast(pa.uint16()), value]
+        return pa.RecordBatch.from_arrays(arrays, schema=BATCH.append(pa.field("value", arrow_type(self.kind))))
+
+    def read(self, start: int, rows: int, from_ns: int, to_ns: int) -> Iterator[Samples]:
+        """As `batches`, in numpy."""
+        for batch in self.batches(start, rows, from_ns, to_ns):
+            yield samples_of_batch(batch, self.dbr, self.array)
+
+    def _prune(self, groups: list[int], from_ns: int, to_ns: int) -> list[int]:
+        """Inner groups hold this PV alone, so their times ascend: cut off those wholly before or after the window."""
+        kept: list[int] = []
+        for group in groups:
+            times = self.group_times(group) if group not in (groups[0], groups[-1]) else None
+            if times is not None and times[0] > to_ns:
+                continue
+            if times is not None and times[0] <= from_ns:
+                # it has a sample at or before the start, so nothing earlier is needed
+                kept.clear()
+            kept.append(group)
+        return kept
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._source.close()
+
+
+def _window(time_ns: np.ndarray, from_ns: int, to_ns: int) -> tuple[int, int]:
+    """First row and number of rows of what a window needs of ascending times."""
+    low = max(int(np.searchsorted(time_ns, from_ns, "right")) - 1, 0)
+    return low, max(0, int(np.searchsorted(time_ns, to_ns, "right")) - low)
+
+
+def _flat(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def samples_of_batch(batch: pa.RecordBatch, dbr: Dbr, array: bool) -> Samples:
+    """A batch as samples."""
+    return Samples(
+        dbr,
+        array,
+        batch.column(0).view(pa.int64()).to_numpy(),
+        batch.column(1).to_numpy(),
+        batch.column(2).to_numpy(),
+        to_numpy(batch.column(3), dbr, array),
+    )
+
+
+def to_numpy(values: pa.Array, dbr: Dbr, array: bool) -> np.ndarray:
+    """Arrow values of a segment as `Samples.values` has them."""
+    if not array:
+        return values.to_numpy(zero_copy_only=dbr is not Dbr.STRING)
+    offsets = values.offsets.to_numpy()
+    flat = values.values.to_numpy(zero_copy_only=dbr is not Dbr.STRING)
+    return stack(flat, offsets)
+
+
+def stack(flat: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Rows flat[offsets[i]:offsets[i+1]]: (n, count) where all are equally long, else an object array of n arrays."""
+    lengths = np.diff(offsets)
+    n = len(lengths)
+    if n and (lengths == lengths[0]).all():
+        return flat[offsets[0] : offsets[-1]].reshape(n, int(lengths[0]))
+    ragged = np.empty(n, object)
+    for i in range(n):
+        ragged[i] = flat[offsets[i] : offsets[i + 1]]
+    return ragged
