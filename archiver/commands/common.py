@@ -189,13 +189,19 @@ def print_json(content: Any) -> None:
     sys.stdout.buffer.flush()
 
 
-def print_table(head: list[str], rows: list[list[str]], right: Iterable[int] = ()) -> None:
-    """Columns as wide as their longest text; the columns `right` stand right."""
+def table_lines(head: list[str], rows: list[list[str]], right: Iterable[int] = ()) -> Iterator[str]:
+    """Lines of a table with columns as wide as their longest text; the columns `right` stand right."""
     widths = [max(len(head[i]), *(len(row[i]) for row in rows)) if rows else len(head[i]) for i in range(len(head))]
     flush = set(right)
     for row in (head, *rows):
         cells = [f"{t:>{w}}" if i in flush else f"{t:{w}}" for i, (t, w) in enumerate(zip(row, widths, strict=True))]
-        typer.echo("  ".join(cells).rstrip())
+        yield "  ".join(cells).rstrip()
+
+
+def print_table(head: list[str], rows: list[list[str]], right: Iterable[int] = ()) -> None:
+    """Print `table_lines`."""
+    for line in table_lines(head, rows, right):
+        typer.echo(line)
 
 
 def size_text(count: float) -> str:
@@ -236,6 +242,18 @@ def write(pieces: Iterable[bytes], output: Path | None) -> None:
                 file.write(piece)
 
     whole_file(output, fill)
+
+
+def whole_or_stdout(fill: Callable[[Path], object], output: Path | None) -> None:
+    """What `fill` writes into a file: to a file that appears only when it is whole, or to standard output."""
+    if output is not None:
+        whole_file(output, fill)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "answer"
+        fill(path)
+        with open(path, "rb") as file:
+            write(iter(lambda: file.read(1 << 20), b""), None)
 
 
 def whole_file(output: Path, fill: Callable[[Path], object]) -> None:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import calendar
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "retrieval"))
-
-from epicsevent import KINDS, MESSAGES
+from retrieval.epicsevent import KINDS, MESSAGES
 
 from archiver.client import pb_columns
 from archiver.client.raw import Block, RawError, RawReader
