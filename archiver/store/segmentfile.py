@@ -15,6 +15,8 @@ from archiver.store.samples import Dbr, Samples
 from archiver.store.segment import arrow_type, type_of
 
 COLUMNS = ["time", "severity", "status", "value"]
+KEPT_BYTES = 4 << 20
+"""Of the row group that was read last; a larger one holds few PVs."""
 
 
 class SegmentFile:
@@ -26,6 +28,8 @@ class SegmentFile:
     def __init__(self, source: Path | Any, kind: str) -> None:
         self.kind = kind
         self.dbr, self.array = type_of(kind)
+        self._kept_group = -1
+        self._kept: dict[str, pa.Array] = {}
         self._source = pa.memory_map(str(source), "r") if isinstance(source, Path) else source
         try:
             self._file = pq.ParquetFile(self._source)
@@ -60,9 +64,21 @@ class SegmentFile:
         return int(self.ends[group - 1]) if group else 0
 
     def columns(self, group: int, names: list[str]) -> list[pa.Array]:
-        """Some columns of a row group."""
-        table = self._file.read_row_group(group, columns=names)
-        return [_flat(table.column(name)) for name in names]
+        """Some columns of a row group.
+
+        A small group is kept until another one is asked for: a request for many PVs finds theirs side by side in it.
+        """
+        if group != self._kept_group:
+            self._kept_group, self._kept = group, {}
+        missing = [name for name in names if name not in self._kept]
+        if not missing:
+            return [self._kept[name] for name in names]
+        table = self._file.read_row_group(group, columns=missing)
+        read = {name: _flat(table.column(name)) for name in missing}
+        found = [read[name] if name in read else self._kept[name] for name in names]
+        if sum(column.nbytes for column in (*read.values(), *self._kept.values())) <= KEPT_BYTES:
+            self._kept |= read
+        return found
 
     def batches(self, start: int, rows: int, from_ns: int, to_ns: int) -> Iterator[pa.RecordBatch]:
         """The samples of one PV run (`start`, `rows`) from the newest at or before `from_ns` on up to `to_ns`.
