@@ -30,12 +30,14 @@ def smooth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     n = len(x)
     width = int(BANDWIDTH * n)
     left = _neighbours(x, width)
+    size = max(1, _CELLS // width)
+    slices = [slice(start, min(start + size, n)) for start in range(0, n, size)]
+    near = [_Near(x, y, left[rows], rows, width) for rows in slices] if len(slices) == 1 else []
     robust = np.ones(n)
     fit = y
     for iteration in range(ROBUSTNESS_ITERATIONS + 1):
-        fit = np.concatenate(
-            [_regress(x, y, robust, left, width, rows) for rows in _slices(n, max(1, _CELLS // width))]
-        )
+        parts = near or (_Near(x, y, left[rows], rows, width) for rows in slices)  # again, to save memory
+        fit = np.concatenate([part.regress(robust, fit) for part in parts])
         if iteration == ROBUSTNESS_ITERATIONS:
             break
         residuals = np.abs(y - fit)
@@ -45,10 +47,6 @@ def smooth(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         away = residuals / (6 * median)
         robust = np.where(away >= 1, 0.0, (1 - away**2) ** 2)
     return fit
-
-
-def _slices(n: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _neighbours(x: np.ndarray, width: int) -> np.ndarray:
@@ -63,22 +61,35 @@ def _neighbours(x: np.ndarray, width: int) -> np.ndarray:
     return left
 
 
-def _regress(x: np.ndarray, y: np.ndarray, robust: np.ndarray, left: np.ndarray, width: int, rows: slice) -> np.ndarray:
-    """The value at each of some points of the straight line through its neighbours, the near ones weighing more."""
-    here, first = x[rows], left[rows]
-    xs = sliding_window_view(x, width)[first]
-    ys = sliding_window_view(y, width)[first]
-    reach = np.maximum(here - x[first], x[first + width - 1] - here)
-    distance = np.abs(xs - here[:, None]) / reach[:, None]
-    weight = np.clip(1 - distance**3, 0, None) ** 3 * sliding_window_view(robust, width)[first]
-    total = weight.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean_x = (weight * xs).sum(axis=1) / total
-        mean_y = (weight * ys).sum(axis=1) / total
-        spread = (weight * xs * xs).sum(axis=1) / total - mean_x**2
-        slope = ((weight * xs * ys).sum(axis=1) / total - mean_x * mean_y) / spread
-    flat = np.sqrt(np.abs(spread)) < ACCURACY
-    slope = np.where(flat, 0.0, slope)
-    value = mean_y + slope * (here - mean_x)
-    # where outliers were weighted down to nothing all around, there is nothing to fit
-    return np.where(total > 0, value, y[rows])
+class _Near:
+    """Some points (`rows`), and of each the `width` neighbours from `left` on: matrices with a row for each point."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, left: np.ndarray, rows: slice, width: int) -> None:
+        self._left, self._rows, self._width = left, rows, width
+        self._away = sliding_window_view(x, width)[left] - x[rows, None]
+        self._y = sliding_window_view(y, width)[left]
+        reach = np.maximum(-self._away[:, :1], self._away[:, -1:])
+        part = np.abs(self._away / reach)
+        self._weight = 1 - part * part * part
+        self._weight *= self._weight * self._weight
+
+    def regress(self, robust: np.ndarray, fit: np.ndarray) -> np.ndarray:
+        """The value at each point of the straight line through its neighbours, the near ones weighing more.
+
+        Where all neighbours were weighted down to nothing (`robust`), it is that of the last `fit`.
+        """
+        weight = self._weight * sliding_window_view(robust, self._width)[self._left]
+        total = weight.sum(axis=1)
+        there = total > 0
+        total = np.where(there, total, 1.0)
+        weight /= total[:, None]
+        mean_x = np.einsum("ij,ij->i", weight, self._away)
+        mean_y = np.einsum("ij,ij->i", weight, self._y)
+        weight *= self._away
+        square = np.einsum("ij,ij->i", weight, self._away)
+        product = np.einsum("ij,ij->i", weight, self._y)
+        spread = square - mean_x**2
+        # a single neighbour has no spread, but for rounding
+        sloped = (spread > 1e-14 * square) & (np.sqrt(np.abs(spread)) >= ACCURACY)
+        slope = np.divide(product - mean_x * mean_y, spread, out=np.zeros(len(spread)), where=sloped)
+        return np.where(there, mean_y - slope * mean_x, fit[self._rows])

@@ -6,33 +6,44 @@ import numpy as np
 
 from archiver.retrieval.operators.extremes import highest, lowest
 
+STANDS_OUT = 0.005
+"""Part of the range of all values by which a point must be outside of the line for its sake to draw a coarser one."""
+
 
 def choose(time_ns: np.ndarray, values: np.ndarray, number: int) -> np.ndarray:
     """At most `number` (from 6 up) rows, ascending, that keep the shape of the line through all.
 
-    The points are cut into half as many buckets. Of each the point is taken that makes the largest triangle with the
-    one chosen before it and the middle of the next bucket. As many of the buckets' lowest and highest points follow
-    as there is room for, those first that are furthest outside of what the line shows there. The first, the last, the
-    lowest and the highest of all points are always among them.
+    The points are cut into buckets. Of each the point is taken that makes the largest triangle with the one chosen
+    before it and the middle of the next bucket. Then come the buckets' lowest and highest points, those first that are
+    furthest outside of what the line shows there. The more of these stand out the fewer are the buckets, but at least
+    half as many as points. The first, the last, the lowest and the highest of all points are always chosen.
     """
     n = len(values)
     if n <= number:
         return np.arange(n)
-    buckets = max(1, (number - 4) // 2)
-    starts = 1 + np.arange(buckets) * (n - 2) // buckets
     x = (time_ns - time_ns[0]) / 1e9
     y = _finite(values)
-    line = _line(x, y, starts)
-    low, high = lowest(values[1:-1], starts - 1) + 1, highest(values[1:-1], starts - 1) + 1
-    around = np.stack([y[line[:-2]], y[line[1:-1]], y[line[2:]]])
-    rows = np.concatenate([low, high])
-    outside = np.concatenate([around.min(axis=0) - y[low], y[high] - around.max(axis=0)])
-    rows, outside = rows[outside > 0], outside[outside > 0]
     ends = [int(np.argmin(values)), int(np.argmax(values))]
+    most, fewest = min(number, n - 1) - 4, (number - 4) // 2
+    line, rows, outside = _line_and_rest(x, y, max(1, most))
+    standing_out = int(np.count_nonzero(outside > STANDS_OUT * (y[ends[1]] - y[ends[0]])))
+    if standing_out and most > 1:
+        line, rows, outside = _line_and_rest(x, y, max(1, fewest, most - standing_out))
     chosen = np.unique(np.concatenate([line, ends]))
     rows = rows[np.argsort(-outside, kind="stable")]
     rows = rows[~np.isin(rows, chosen)]
     return np.sort(np.concatenate([chosen, rows[: number - len(chosen)]]))
+
+
+def _line_and_rest(x: np.ndarray, y: np.ndarray, buckets: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of a line with a point in each bucket; rows of extremes outside of it, and how far outside."""
+    starts = 1 + np.arange(buckets) * (len(x) - 2) // buckets
+    line = _line(x, y, starts)
+    low, high = lowest(y[1:-1], starts - 1) + 1, highest(y[1:-1], starts - 1) + 1
+    around = np.stack([y[line[:-2]], y[line[1:-1]], y[line[2:]]])
+    rows = np.concatenate([low, high])
+    outside = np.concatenate([around.min(axis=0) - y[low], y[high] - around.max(axis=0)])
+    return line, rows[outside > 0], outside[outside > 0]
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
