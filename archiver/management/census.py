@@ -175,6 +175,11 @@ class Census:
             self._made = (time.monotonic(), made)
             return made
 
+    def forget(self) -> None:
+        """Have the next snapshot look at everything again."""
+        with self._lock:
+            self._made = None
+
     def _make(self, changed: bool) -> Snapshot:
         tables = []
         for source in self._sources:

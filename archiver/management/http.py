@@ -31,7 +31,8 @@ Call = Callable[[Context, Asked], Any]
 
 def _status(context: Context, asked: Asked) -> Any:
     census = context.census.snapshot()
-    return status.statuses(census, asked.names(census))
+    names, limit = asked.names(census), asked.limit()
+    return status.statuses(census, names[:limit] if limit > 0 else names)
 
 
 def _type_info(context: Context, asked: Asked) -> Any:

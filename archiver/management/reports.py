@@ -13,7 +13,7 @@ import numpy as np
 from archiver.management.asked import Asked
 from archiver.management.census import Snapshot, Status
 from archiver.management.context import Context
-from archiver.management.status import ONE_APPLIANCE, sampling
+from archiver.management.status import ONE_APPLIANCE, sampling_of
 from archiver.management.texts import human_times, number, numbers, word
 from archiver.retrieval.catalogue import type_name
 from archiver.store import Dbr
@@ -256,12 +256,12 @@ def waveforms(context: Context, asked: Asked) -> Any:
     known = (live["dbr"] != UNKNOWN_TYPE) & (live["count"] > 0)
     rows = _largest(census, census.archived() & known & (live["array"] > 0), live["count"], asked)
     types = [type_name(Dbr(dbr), True) for dbr in live["dbr"][rows].tolist()]
-    ways = [sampling(census, row) for row in rows.tolist()]
+    methods, periods = sampling_of(census, rows)
     return _table(
         {
             "pvName": _names(census, rows),
-            "samplingmethod": [method.upper() for method, _ in ways],
-            "samplingperiod": [number(period) for _, period in ways],
+            "samplingmethod": [method.upper() for method in methods],
+            "samplingperiod": [number(period) for period in periods],
             "elementCount": [str(n) for n in live["count"][rows].tolist()],
             "dbrtype": types,
         }

@@ -21,12 +21,9 @@ ONE_APPLIANCE = "appliance0"
 """What the appliance is called when its engine has no name."""
 STREAM_FIELDS = ("HIHI", "HIGH", "LOW", "LOLO", "LOPR", "HOPR", "DRVH", "DRVL")
 """Fields that are kept beside every PV."""
-TEXTS = {
-    Status.NOT_ARCHIVED: "Not being archived",
-    Status.INITIAL: "Initial sampling",
-    Status.ARCHIVED: "Being archived",
-    Status.PAUSED: "Paused",
-}
+TEXTS = ("Not being archived", "Initial sampling", "Being archived", "Paused")
+"""What each Status is called."""
+_NOT_ARCHIVED, _INITIAL, _ARCHIVED, _PAUSED = map(int, Status)
 APPLIANCE_DOWN = "Appliance Down"
 
 
@@ -41,61 +38,67 @@ def statuses(census: Snapshot, names: Sequence[str]) -> list[dict[str, str]]:
     rows = [census.row.get(census.resolve(name), -1) for name in names]
     some = np.array([row for row in rows if row >= 0], np.int64)
     live = census.live[some]
-    last = iter(
-        human_times(np.maximum(live["last_ns"], np.where(census.newest[some] == NEVER, 0, census.newest[some])))
-    )
-    first = iter(human_times(live["first_connected_ns"]))
-    again = iter(human_times(np.where(live["losses"] > 0, live["connected_ns"], 0)))
     alive = census.alive().tolist()
+    facts = zip(
+        census.status[some].tolist(),
+        census.engine[some].tolist(),
+        *sampling_of(census, some),
+        np.isin(live["state"], (PvState.CONNECTED, PvState.OFF)).tolist(),
+        human_times(np.maximum(live["last_ns"], np.maximum(census.newest[some], 0))),
+        human_times(live["first_connected_ns"]),
+        human_times(np.where(live["losses"] > 0, live["connected_ns"], 0)),
+        live["losses"].tolist(),
+        strict=True,
+    )
     items = []
     for name, row in zip(names, rows, strict=True):
+        only = name.removesuffix(".VAL")
         if row < 0:
-            items.append({"pvName": name, "pvNameOnly": _only(name), "status": TEXTS[Status.NOT_ARCHIVED]})
+            items.append({"pvName": name, "pvNameOnly": only, "status": TEXTS[_NOT_ARCHIVED]})
             continue
-        times = (next(last), next(first), next(again))
-        items.append(_status(census, name, row, times, alive))
+        status, engine, method, period, connected, last, first, again, losses = next(facts)
+        item = {"pvName": name, "pvNameOnly": only, "status": TEXTS[status]}
+        if status in (_PAUSED, _ARCHIVED):
+            item["appliance"] = (census.engines[engine] if engine >= 0 else "") or ONE_APPLIANCE
+        if status == _ARCHIVED and engine >= 0 and not alive[engine]:
+            item["status"] = APPLIANCE_DOWN
+        elif status == _ARCHIVED:
+            item |= {
+                "isMonitored": "true" if method == "monitor" else "false",
+                "samplingPeriod": repr(period),
+                "connectionState": "true" if connected else "false",
+                "lastEvent": last,
+                "lastRotateLogs": "Never",
+                "connectionFirstEstablished": first,
+                "connectionLastRestablished": again,
+                "connectionLossRegainCount": str(losses),
+            }
+        items.append(item)
     return items
 
 
-def _status(census: Snapshot, name: str, row: int, times: tuple[str, str, str], alive: list[bool]) -> dict[str, str]:
-    status = Status(int(census.status[row]))
-    item = {"pvName": name, "pvNameOnly": _only(name), "status": TEXTS[status]}
-    if status in (Status.NOT_ARCHIVED, Status.INITIAL):
-        return item
-    item["appliance"] = appliance_of(census, row)
-    if status is Status.PAUSED:
-        return item
-    engine = int(census.engine[row])
-    if engine >= 0 and not alive[engine]:
-        return {**item, "status": APPLIANCE_DOWN}
-    live = census.live[row]
-    return {
-        **item,
-        "isMonitored": word(live["method"] != SCAN),
-        "samplingPeriod": number(sampling(census, row)[1]),
-        "connectionState": word(live["state"] in (PvState.CONNECTED, PvState.OFF)),
-        "lastEvent": times[0],
-        "lastRotateLogs": "Never",
-        "connectionFirstEstablished": times[1],
-        "connectionLastRestablished": times[2],
-        "connectionLossRegainCount": str(int(live["losses"])),
-    }
-
-
-def _only(name: str) -> str:
-    return name.removesuffix(".VAL")
+def sampling_of(census: Snapshot, rows: np.ndarray) -> tuple[list[str], list[float]]:
+    """`scan` or `monitor`, and the period in s, of each of these PVs: as its engine does it, or as was asked for."""
+    live = census.live[rows]
+    methods = np.where(live["method"] == SCAN, "scan", "monitor").tolist()
+    given = np.round(live["period"].astype(np.float64), 6)
+    periods = np.where(given > 0, given, DEFAULT_PERIOD).tolist()
+    if not census.entries:
+        return methods, periods
+    # what was asked for lately an engine may not have taken in yet
+    follows = (live["state"] > 0) & (live["requested_ns"] >= census.modified_ns[rows])
+    for place in np.flatnonzero(~follows).tolist():
+        entry = census.entries.get(census.names[rows[place]])
+        if entry is not None:
+            methods[place] = entry.method or methods[place]
+            periods[place] = entry.period or periods[place]
+    return methods, periods
 
 
 def sampling(census: Snapshot, row: int) -> tuple[str, float]:
-    """`scan` or `monitor`, and the period in s: as its engine does it, or as was asked for."""
-    live = census.live[row]
-    entry = census.entry(row)
-    if live["state"] > PvState.NOT_ARCHIVED and not (entry and entry.modified_ns > int(live["requested_ns"])):
-        method, period = "scan" if live["method"] == SCAN else "monitor", float(live["period"])
-    else:
-        method = (entry.method if entry else None) or ("scan" if live["method"] == SCAN else "monitor")
-        period = (entry.period if entry else None) or float(live["period"])
-    return method, round(period, 6) if period > 0 else DEFAULT_PERIOD
+    """`sampling_of` one PV."""
+    methods, periods = sampling_of(census, np.array([row]))
+    return methods[0], periods[0]
 
 
 def find_row(census: Snapshot, name: str) -> int:

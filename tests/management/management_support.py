@@ -123,7 +123,7 @@ class Stand:
             np.zeros(n, np.uint8),
             np.arange(n, dtype=np.float64),
         )
-        self.writer.append([columns])
+        self.writer.append(columns)
         self.writer.roll()
         while self.writer.convert_next():
             pass
@@ -145,8 +145,3 @@ def get(client: Client, call: str, **parameters: Any) -> Any:
     assert answer.status_code == 200, (answer.status_code, answer.text)
     assert answer.headers["content-type"] == "application/json"
     return answer.json()
-
-
-def set_age(stand: Stand) -> None:
-    """The census looks again at once."""
-    stand.context.census._made = None

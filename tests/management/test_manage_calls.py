@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from management_support import NOW_NS, NS, Stand, get, set_age
+from management_support import NOW_NS, NS, Stand, get
 
 from archiver.management.access import Verdict
 from archiver.management.asked import NAME, Asked, read_values, values_of
@@ -374,7 +374,7 @@ def test_the_ledger_has_the_last_word_while_the_engine_follows(stand: Stand) -> 
     c = stand.client()
     stand.put("SIM:A", state=PvState.PAUSED)
     stand.save()
-    set_age(stand)
+    stand.context.census.forget()
     assert status_of(stand, "SIM:A") == "Paused"
     get(c, "pauseArchivingPV", pv="SIM:B")
     stand.put("SIM:B", state=PvState.PAUSED)
@@ -382,7 +382,7 @@ def test_the_ledger_has_the_last_word_while_the_engine_follows(stand: Stand) -> 
     get(c, "resumeArchivingPV", pv="SIM:B")
     assert status_of(stand, "SIM:B") == "Being archived"
     stand.save(state="stopped")
-    set_age(stand)
+    stand.context.census.forget()
     assert status_of(stand, "SIM:C") == "Appliance Down"
     assert status_of(stand, "SIM:B") == "Appliance Down"
 
@@ -390,7 +390,7 @@ def test_the_ledger_has_the_last_word_while_the_engine_follows(stand: Stand) -> 
 def test_the_whole_of_a_status(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.put("SIM:A", losses=2, connected_ns=NOW_NS - 60 * NS, method=1, period=5.0)
     stand.save()
-    set_age(stand)
+    stand.context.census.forget()
     item = get(stand.client(), "getPVStatus", pv="SIM:A", reporttype="short")[0]
     assert set(item) == {
         *("pvName", "status", "isMonitored", "samplingPeriod", "connectionState", "lastEvent", "lastRotateLogs"),
@@ -429,7 +429,9 @@ def test_any_request_is_understood_or_refused(body: bytes, query: bytes, kind: s
 
 
 @given(body=BODIES)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_no_body_breaks_a_call(stand: Stand, body: bytes) -> None:
     c = stand.client()
     for call in ("archivePV", "importConfig", "putPVTypeInfo?createnew=true", "deletePV"):
