@@ -88,7 +88,10 @@ def _engines(context: Context, census: Snapshot) -> list[tuple[str, int, dict[st
 
 
 def _mine(census: Snapshot, number: int) -> np.ndarray:
-    return (census.engine == number) & census.archived() if number >= 0 else np.zeros(len(census.names), bool)
+    """bool[n]: the PVs of an engine; the only one has also those that it has not seen yet."""
+    if len(census.engines) == 1:
+        return census.archived()
+    return (census.engine == number) & census.archived() & (number >= 0)
 
 
 def metrics(context: Context, asked: Asked) -> list[dict[str, str]]:
