@@ -19,7 +19,7 @@ SAMPLE = 2048
 """Values by which it is guessed how often they repeat."""
 
 FEW, MANY = 0.03, 0.7
-"""Different values in a sample: with fewer a dictionary is right, with more it isn't. In between both ways are tried."""
+"""Different values in a sample: of fewer a dictionary is right, of more it isn't. In between both ways are tried."""
 
 DICTIONARY = "DICTIONARY"
 

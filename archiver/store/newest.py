@@ -6,13 +6,19 @@ goes on beyond the moment asked for are its times looked at, and only for arrays
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from archiver.store.arrow import numbers
 from archiver.store.manifest import Segment
 from archiver.store.order import NEVER
 from archiver.store.pieces import native_values
@@ -24,23 +30,34 @@ from archiver.store.view import FolderView
 
 EVER = np.iinfo(np.int64).max
 
+THREADS = min(4, os.cpu_count() or 1)
+_pool = ThreadPoolExecutor(THREADS, "owl-newest")
+
+T = TypeVar("T")
+
 
 @dataclass
 class Found:
-    """Of the PVs `ids` (u4, ascending) the newest samples in segments: `time` (NEVER: none), the segment's place in the
-    manifest, the row there, and the row in its index when the sample is the run's last, else -1."""
+    """Of the PVs `ids` (u4, ascending) the newest samples in `segments` that are known so far.
+
+    `time` (NEVER: none), `place` of the segment, `row` in it, and `entry`: the row in its index when the sample is the
+    run's last, else -1. `open`: segments whose runs of some PVs go on beyond the moment: (place, PVs' places in `ids`,
+    rows in the index).
+    """
 
     ids: np.ndarray
+    segments: tuple[Segment, ...]
     time: np.ndarray
     place: np.ndarray
     row: np.ndarray
     entry: np.ndarray
+    open: list[tuple[int, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     @staticmethod
-    def nothing(ids: np.ndarray) -> Found:
+    def nothing(ids: np.ndarray, segments: tuple[Segment, ...]) -> Found:
         """Nothing found yet."""
         none = np.full(len(ids), -1, np.int64)
-        return Found(ids, np.full(len(ids), NEVER), none, none.copy(), none.copy())
+        return Found(ids, segments, np.full(len(ids), NEVER), none, none.copy(), none.copy())
 
     def offer(self, mine: np.ndarray, time_ns: np.ndarray, place: int, row: np.ndarray, entry: np.ndarray) -> None:
         """Take what is newer; of equal times the earlier segment counts."""
@@ -52,14 +69,12 @@ class Found:
 
 
 def in_segments(view: FolderView, ids: np.ndarray, at_ns: int) -> Found:
-    """Of each PV the newest sample at or before a time that is in a segment. With the view's lock held."""
-    found = Found.nothing(ids)
-    # times that a PV has a sample at, or one after which is still before the moment
+    """What the indexes say of each PV's newest sample at or before a time. With the view's lock held."""
+    found = Found.nothing(ids, view.manifest.segments)
+    # each PV has a sample between this time and the moment
     floor = found.time.copy()
-    open_runs: list[tuple[int, np.ndarray, np.ndarray]] = []
     # nothing is looked for that the table of channels says isn't there
-    oldest = view.column("oldest", ids)
-    remaining = np.flatnonzero((view.column("samples", ids) > 0) & (oldest <= at_ns))
+    remaining = np.flatnonzero((view.column("samples", ids) > 0) & (view.column("oldest", ids) <= at_ns))
     for place, segment in view.newest_first():
         remaining = remaining[floor[remaining] <= segment.newest]
         if not len(remaining):
@@ -73,67 +88,94 @@ def in_segments(view: FolderView, ids: np.ndarray, at_ns: int) -> Found:
         has = index.pv[entry] == ids[remaining]
         mine, entry = remaining[has], entry[has]
         rows = index.table[entry]
-        begun = rows["oldest"] <= at_ns
         done = rows["newest"] <= at_ns
+        over = (rows["oldest"] <= at_ns) & ~done
         last = (rows["start"] + rows["rows"] - 1).astype(np.int64)
         found.offer(mine[done], rows["newest"][done], place, last[done], entry[done])
-        over = begun & ~done
         if over.any():
-            open_runs.append((place, mine[over], entry[over]))
+            found.open.append((place, mine[over], entry[over]))
         floor[mine[done]] = np.maximum(floor[mine[done]], rows["newest"][done])
         floor[mine[over]] = np.maximum(floor[mine[over]], rows["oldest"][over])
-    for place, mine, entry in open_runs:
-        _within(view, place, mine, entry, at_ns, found)
     return found
 
 
-def _within(view: FolderView, place: int, mine: np.ndarray, entry: np.ndarray, at_ns: int, found: Found) -> None:
-    """Look at the times in a segment whose runs of these PVs begin before the moment and end after it."""
-    segment = view.manifest.segments[place]
-    index = view.index(segment)
-    if index is None:
-        return
-    starts = index.table["start"][entry].astype(np.int64)
-    ends = starts + index.table["rows"][entry]
+def _look_within(view: FolderView, found: Found, at_ns: int) -> None:
+    """Look at the times in segments whose runs go on beyond the moment."""
+    for place, mine, entry in found.open:
+        segment = found.segments[place]
+        index = view.index(segment)
+        if index is None:
+            continue
+        starts = index.table["start"][entry].astype(np.int64)
+        ends = starts + index.table["rows"][entry]
+        with _guarded(view, segment):
+            time_ns, row = _search(view, segment, starts, ends, at_ns)
+            found.offer(mine, time_ns, place, row, np.full(len(mine), -1))
+
+
+@contextmanager
+def _guarded(view: FolderView, segment: Segment) -> Iterator[None]:
+    """Damage of a segment is noted; that it was replaced is for the caller."""
     try:
-        with view.opened(segment) as file:
-            time_ns, row = _search(file, starts, ends, at_ns)
+        yield
     except FileNotFoundError as error:
         view.missing(segment, error)
-        return
     except (OSError, ValueError, pa.ArrowException) as error:
         view.damage(segment.name, error)
-        return
-    found.offer(mine, time_ns, place, row, np.full(len(mine), -1))
 
 
-def _search(file: SegmentFile, starts: np.ndarray, ends: np.ndarray, at_ns: int) -> tuple[np.ndarray, np.ndarray]:
+def _over_groups(
+    view: FolderView, segment: Segment, groups: list[int], work: Callable[[SegmentFile, int], T]
+) -> list[T]:
+    """What `work` makes of row groups, in their order; many are shared out among threads. Not with the view's lock."""
+
+    def some(part: list[int]) -> list[T]:
+        with view.opened(segment) as file:
+            return [work(file, group) for group in part]
+
+    if len(groups) < 2 * THREADS:
+        return some(groups)
+    cuts = [len(groups) * i // THREADS for i in range(THREADS + 1)]
+    parts = [groups[low:high] for low, high in pairwise(cuts)]
+    return [result for results in _pool.map(some, parts) for result in results]
+
+
+def _search(
+    view: FolderView, segment: Segment, starts: np.ndarray, ends: np.ndarray, at_ns: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Time and row of the newest sample at or before a time in each run; the first of each is not after it."""
     time_ns = np.full(len(starts), NEVER)
     row = np.full(len(starts), -1)
-    first, last = file.group_of(starts), file.group_of(ends - 1)
     waiting: defaultdict[int, list[int]] = defaultdict(list)
-    for i, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-        group = high
-        if high - 1 > low and _after(file, high - 1, at_ns):
-            # groups inside a run hold nothing else, so their statistics tell
-            group = high - 1
-            while group > low and _after(file, group, at_ns):  # the first group is never wholly after it
-                group -= 1
-        waiting[group].append(i)
-    while waiting:
-        group = max(waiting)
-        runs = waiting.pop(group)
-        times = file.columns(group, ["time"])[0].view(pa.int64()).to_numpy()
+    with view.opened(segment) as file:
+        first, last = file.group_of(starts), file.group_of(ends - 1)
+        for i, (low, high) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            group = high
+            if high - 1 > low and _after(file, high - 1, at_ns):
+                # groups inside a run hold nothing else, so their statistics tell
+                group = high - 1
+                while group > low and _after(file, group, at_ns):  # the first group is never wholly after it
+                    group -= 1
+            waiting[group].append(i)
+
+    def look(file: SegmentFile, group: int) -> list[int]:
+        """Enter what is found; returns the runs that have no such sample in this group."""
+        times = numbers(file.columns(group, ["time"])[0])
         begin, end = file.begin(group), int(file.ends[group])
-        for i in runs:
+        earlier = []
+        for i in waiting[group]:
             low = max(int(starts[i]), begin)
-            part = times[low - begin : min(int(ends[i]), end) - begin]
-            count = int(np.searchsorted(part, at_ns, "right"))
+            count = int(times[low - begin : min(int(ends[i]), end) - begin].searchsorted(at_ns, "right"))
             if count:
-                time_ns[i], row[i] = part[count - 1], low + count - 1
-            elif low > int(starts[i]):
-                waiting[group - 1].append(i)
+                time_ns[i], row[i] = times[low - begin + count - 1], low + count - 1
+            elif low > starts[i]:
+                earlier.append(i)
+        return earlier
+
+    while waiting:
+        groups = sorted(waiting)
+        left = _over_groups(view, segment, groups, look)
+        waiting = defaultdict(list, {g - 1: runs for g, runs in zip(groups, left, strict=True) if runs})
     return time_ns, row
 
 
@@ -157,17 +199,19 @@ def newest(view: FolderView, ids: np.ndarray, at_ns: int) -> Iterator[tuple[int,
         view.refresh()
         high = in_log(view, ids, at_ns)
         found = in_segments(view, ids, at_ns)
-        from_log = (high.log > 0) & (high.time > found.time)
-        parts = list(_of_log(view, ids, high, np.flatnonzero(from_log)))
-    stored = np.flatnonzero(~from_log & (found.place >= 0))
-    yield from (pair for part in parts for pair in part)
-    for place in np.unique(found.place[stored]).tolist():
-        yield from _of_segment(view, place, found, stored[found.place[stored] == place])
+        logged = _of_log(view, ids, high, np.flatnonzero(high.log > 0))
+    _look_within(view, found, at_ns)
+    for pv, sample in logged:
+        place = int(np.searchsorted(ids, pv))
+        if sample.time_ns[0] > found.time[place]:
+            found.place[place] = -1
+            yield pv, sample
+    for place in np.unique(found.place[found.place >= 0]).tolist():
+        yield from _of_segment(view, place, found, np.flatnonzero(found.place == place))
 
 
-def _of_log(
-    view: FolderView, ids: np.ndarray, high: Highest, chosen: np.ndarray
-) -> Iterator[list[tuple[int, Samples]]]:
+def _of_log(view: FolderView, ids: np.ndarray, high: Highest, chosen: np.ndarray) -> list[tuple[int, Samples]]:
+    result: list[tuple[int, Samples]] = []
     for number in np.unique(high.log[chosen]).tolist():
         log = view.logs[number]
         mine = chosen[high.log[chosen] == number]
@@ -177,19 +221,14 @@ def _of_log(
         mine, rows = mine[order], rows[order]
         for where, columns in log.take(ids[mine], rows):
             values = native_values(columns.dbr, columns.values)
-            pairs = _single(
-                columns.dbr,
-                columns.array,
-                columns.time_ns,
-                columns.severity,
-                columns.status.astype(np.uint16),
-                values,
-            )
-            yield list(zip(ids[mine[where]].tolist(), pairs, strict=True))
+            status = columns.status.astype(np.uint16)
+            singles = _single(columns.dbr, columns.array, columns.time_ns, columns.severity, status, values)
+            result += zip(ids[mine[where]].tolist(), singles, strict=True)
+    return result
 
 
 def _of_segment(view: FolderView, place: int, found: Found, mine: np.ndarray) -> Iterator[tuple[int, Samples]]:
-    segment = view.manifest.segments[place]
+    segment = found.segments[place]
     index = view.index(segment)
     if index is None:
         return
@@ -210,31 +249,28 @@ def _of_segment(view: FolderView, place: int, found: Found, mine: np.ndarray) ->
 def _decoded(view: FolderView, segment: Segment, found: Found, mine: np.ndarray) -> Iterator[tuple[int, Samples]]:
     """Samples that are not in the index: their row groups are decoded, each once."""
     dbr, array = type_of(segment.kind)
-    result: list[tuple[int, Samples]] = []
-    try:
+
+    def pick(file: SegmentFile, group: int) -> list[tuple[int, Samples]]:
+        here = mine[groups == group]
+        severity, status, value = file.columns(group, ["severity", "status", "value"])
+        rows = found.row[here] - file.begin(group)
+        picked = value.take(pa.array(rows))
+        values = [to_numpy(picked.slice(i, 1), dbr, array) for i in range(len(rows))] if array else None
+        singles = _single(
+            dbr,
+            array,
+            found.time[here],
+            numbers(severity)[rows],
+            numbers(status)[rows].astype(np.uint16),
+            to_numpy(picked, dbr, array) if values is None else values,
+        )
+        return list(zip(found.ids[here].tolist(), singles, strict=True))
+
+    with _guarded(view, segment):
         with view.opened(segment) as file:
             groups = file.group_of(found.row[mine])
-            for group in np.unique(groups).tolist():
-                here = mine[groups == group]
-                severity, status, value = file.columns(group, ["severity", "status", "value"])
-                rows = found.row[here] - file.begin(group)
-                picked = value.take(pa.array(rows))
-                values = [to_numpy(picked.slice(i, 1), dbr, True) for i in range(len(rows))] if array else None
-                flat = to_numpy(picked, dbr, False) if values is None else np.zeros(len(rows))
-                singles = _single(
-                    dbr,
-                    array,
-                    found.time[here],
-                    severity.to_numpy()[rows],
-                    status.to_numpy()[rows].astype(np.uint16),
-                    flat if values is None else values,
-                )
-                result += zip(found.ids[here].tolist(), singles, strict=True)
-    except FileNotFoundError as error:
-        view.missing(segment, error)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        view.damage(segment.name, error)
-    yield from result
+        for pairs in _over_groups(view, segment, np.unique(groups).tolist(), pick):
+            yield from pairs
 
 
 def _single(

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from archiver.store.arrow import numbers
 from archiver.store.bins import read_bins
 from archiver.store.events import ENGINE_PV, EVENT_NAMES
 from archiver.store.files import Layout
@@ -189,8 +190,8 @@ class StoreReader:
                 logged += [log.columns(block) for block in log.blocks if block.kind is Kind.EVENTS]
             runs = self._view.events(pv)
         pieces = [piece for run in runs for piece in read_segment(self._view, run, -EVER, EVER)]
-        times = [piece.column(0).view(pa.int64()).to_pylist() for piece in pieces]
-        codes = [piece.column(3).to_pylist() for piece in pieces]
+        times = [numbers(piece.column(0)).tolist() for piece in pieces]
+        codes = [numbers(piece.column(3)).tolist() for piece in pieces]
         for columns in logged:
             mine = np.flatnonzero(columns.pv == pv)
             times.append(columns.time_ns[mine].tolist())

@@ -10,6 +10,7 @@ from typing import Literal, overload
 import numpy as np
 import pyarrow as pa
 
+from archiver.store.arrow import numbers
 from archiver.store.batches import batch_of
 from archiver.store.order import NEVER, kept
 from archiver.store.pieces import cluster, merge, samples_of
@@ -128,7 +129,7 @@ def _cluster(view: FolderView, group: list[Run], from_ns: int, to_ns: int) -> It
     if len(group) == 1:
         dbr, array = type_of(group[0].segment.kind)
         for batch in read_segment(view, group[0], from_ns, to_ns):
-            yield Piece(dbr, array, batch.column(0).view(pa.int64()).to_numpy(), batch)
+            yield Piece(dbr, array, numbers(batch.column(0)), batch)
         return
     streams = []
     for run in sorted(group, key=lambda run: run.place):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from archiver.store.arrow import numbers
 from archiver.store.batches import BATCH
 from archiver.store.samples import Dbr, Samples
 from archiver.store.segment import arrow_type, type_of
@@ -94,11 +95,11 @@ class SegmentFile:
             low, high = max(start - begin, 0), min(start + rows, int(self.ends[group])) - begin
             if len(groups) <= 2:
                 # at the edge of a window most groups have nothing of it: look at the times before all else
-                time_ns = self.columns(group, ["time"])[0].view(pa.int64()).to_numpy()[low:high]
+                time_ns = numbers(self.columns(group, ["time"])[0])[low:high]
                 if not _window(time_ns, from_ns, to_ns)[1]:
                     continue
             columns = self.columns(group, COLUMNS)
-            time_ns = columns[0].view(pa.int64()).to_numpy()[low:high]
+            time_ns = numbers(columns[0])[low:high]
             skip, count = _window(time_ns, from_ns, to_ns)
             if count:
                 yield self._batch([column.slice(low + skip, count) for column in columns])
@@ -149,9 +150,9 @@ def samples_of_batch(batch: pa.RecordBatch, dbr: Dbr, array: bool) -> Samples:
     return Samples(
         dbr,
         array,
-        batch.column(0).view(pa.int64()).to_numpy(),
-        batch.column(1).to_numpy(),
-        batch.column(2).to_numpy(),
+        numbers(batch.column(0)),
+        numbers(batch.column(1)),
+        numbers(batch.column(2)),
         to_numpy(batch.column(3), dbr, array),
     )
 
@@ -159,9 +160,9 @@ def samples_of_batch(batch: pa.RecordBatch, dbr: Dbr, array: bool) -> Samples:
 def to_numpy(values: pa.Array, dbr: Dbr, array: bool) -> np.ndarray:
     """Arrow values of a segment as `Samples.values` has them."""
     if not array:
-        return values.to_numpy(zero_copy_only=dbr is not Dbr.STRING)
-    offsets = values.offsets.to_numpy()
-    flat = values.values.to_numpy(zero_copy_only=dbr is not Dbr.STRING)
+        return values.to_numpy(zero_copy_only=False) if dbr is Dbr.STRING else numbers(values)
+    offsets = numbers(values.offsets)
+    flat = values.values.to_numpy(zero_copy_only=False) if dbr is Dbr.STRING else numbers(values.values)
     return stack(flat, offsets)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from archiver.store.arrow import numbers
 from archiver.store.files import sync_file
 from archiver.store.names import HOUR_SUMMARY, MINUTE_SUMMARY
 from archiver.store.summary import NS, Summary, concat, reduce_bins, regroup
@@ -200,7 +201,7 @@ class SummaryFile:
         for name in _READ:
             column = table.column(name)
             chunk = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-            columns[name] = (chunk.view(pa.int64()) if name.endswith("_time") else chunk).to_numpy()
+            columns[name] = numbers(chunk)
         first_ns = columns["first_time"]
         return Summary(
             number=first_ns // (self._unit * NS),
