@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from archiver.commands import lake, read
+from archiver.commands import care, lake, move, read
 
 app = typer.Typer(no_args_is_help=True, help="Read what is archived, and look after it.")
 
-for _part in (read, lake):
+for _part in (read, lake, move, care):
     _part.register(app)

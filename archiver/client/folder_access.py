@@ -15,7 +15,7 @@ from archiver.retrieval.query import DataRequest, Refused, parse_target
 from archiver.retrieval.resolve import Names
 from archiver.store import StoreError
 from archiver.store.group import Reader, open_reader
-from archiver.store.reader import batch_of
+from archiver.store.batches import batch_of
 
 T = TypeVar("T")
 

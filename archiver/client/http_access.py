@@ -85,6 +85,10 @@ class HttpArchive:
         self._replies.add(reply)
         return reply
 
+    def stream(self, path: str, query: str) -> Iterator[bytes]:
+        """The bytes of any answer; `query` as it stands in the URL."""
+        return self._pieces(self._open(path, dict(urllib.parse.parse_qsl(query, keep_blank_values=True))))
+
     def _pieces(self, reply: HTTPResponse) -> Iterator[bytes]:
         with closing(reply), _unbroken(self.place):
             while piece := reply.read1(PIECE):
