@@ -31,8 +31,9 @@ MOMENTS = ("mean", "m2", "m3", "m4")
 class Bins:
     """Bins that have samples, in order. `number` i8: the bin's time since 1970 divided by its length.
 
-    `columns`, of the same length: always count (i8), severity (u1, the highest) and last_ns (i8, the time of the last
-    sample); those asked for of mean, m2, m3, m4 (sums of powers of the deviations from the mean), low, high, last (f8).
+    `columns`, of the same length: always count (i8), severity (u1, the highest), first_ns and last_ns (i8, the times
+    of the first and the last sample); those asked for of mean, m2, m3, m4 (sums of powers of the deviations from the
+    mean), low, high, last (f8).
     """
 
     number: np.ndarray
@@ -71,6 +72,7 @@ def _merged(bins: Bins, starts: np.ndarray) -> Bins:
     new = {
         "count": np.add.reduceat(old["count"], starts),
         "severity": np.maximum.reduceat(old["severity"], starts),
+        "first_ns": old["first_ns"][starts],
         "last_ns": old["last_ns"][ends],
     }
     with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
@@ -110,6 +112,7 @@ def of_points(found: Points, grid: Grid, wanted: Iterable[str]) -> Bins:
     columns: dict[str, np.ndarray] = {
         "count": count,
         "severity": np.maximum.reduceat(severity, starts) if severity.any() else np.zeros(len(starts), np.uint8),
+        "first_ns": found.time_ns[starts],
         "last_ns": found.time_ns[ends],
     }
     wanted = set(wanted)
@@ -138,6 +141,7 @@ def of_summary(summary: Summary, unit_s: int, grid: Grid, wanted: Iterable[str])
     columns = {
         "count": summary.count.astype(np.int64),
         "severity": summary.severity,
+        "first_ns": summary.first_ns,
         "last_ns": summary.last_ns,
     }
     wanted = set(wanted)

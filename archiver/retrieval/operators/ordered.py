@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from archiver.retrieval.operators.bins import Bins
 from archiver.retrieval.operators.loess import MAX_LOESS, smallest, smooth
@@ -44,11 +43,17 @@ def _work(source: Source, value: Value, interval: int, fill: bool) -> Iterator[S
 def _bins(source: Source, value: Value, interval: int) -> Iterator[Bins]:
     grid = Grid.seconds(interval, source.start)
     for whole in whole_bins(points(source.samples(), source.end, 4 * CHUNK), grid):
-        severity = np.maximum.reduceat(whole.points.severity, whole.starts)
-        last_ns = whole.points.time_ns[np.append(whole.starts[1:], len(whole.points)) - 1]
+        found, starts = whole.points, whole.starts
         with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
             values = value(whole, interval)
-        yield Bins(whole.number, {"count": whole.count, "severity": severity, "last_ns": last_ns, "value": values})
+        columns = {
+            "count": whole.count,
+            "severity": np.maximum.reduceat(found.severity, starts),
+            "first_ns": found.time_ns[starts],
+            "last_ns": found.time_ns[np.append(starts[1:], len(found)) - 1],
+            "value": values,
+        }
+        yield Bins(whole.number, columns)
 
 
 def _median(whole: Whole, interval: int) -> np.ndarray:
@@ -90,6 +95,8 @@ def _linear(whole: Whole, interval: int) -> np.ndarray:
 
 def _loess(whole: Whole, interval: int) -> np.ndarray:
     """Local regression's value at the centre, on a spline; the first sample where there are too few for that."""
+    from scipy.interpolate import CubicSpline  # half a second to load, which the service's start need not wait for
+
     found, starts = whole.points, whole.starts
     result = found.values[starts]
     centre = centres(whole.number, interval)

@@ -130,8 +130,7 @@ def summary(source: Source, statistic: Statistic, interval: int, fill: bool) -> 
 
 def answer(found: Iterator[Bins], source: Source, statistic: Statistic, interval: int, fill: bool) -> Iterator[Samples]:
     """The answer for bins that are there already."""
-    grid = Grid.seconds(interval, source.start)
-    marks = Marks(source.gaps(), grid.first)
+    marks = Marks(source.gaps(), source.start)
     found = marks.watch(found)
     if fill:
         pieces = filled(found, source.end // NS // interval)
@@ -171,26 +170,29 @@ def centres(number: np.ndarray, interval: int) -> np.ndarray:
 
 
 class Marks:
-    """The bins in which a sample is the first after a gap. `first`: number of the bin in which the window begins."""
+    """The bins in which a sample is the first after a gap, in a window from `start` on."""
 
-    def __init__(self, gaps: list[Gap], first: int) -> None:
+    def __init__(self, gaps: list[Gap], start: int) -> None:
         earliest = int(np.iinfo(np.int64).min)
         ended = [gap for gap in gaps if gap.found_ns is not None]
         self._lost = np.array([earliest if g.lost_ns is None else g.lost_ns for g in ended], np.int64)
-        self._before = first - 1
-        self._at = 0
+        self._start = start
+        self._at: int | None = None
         self._bins: list[int] = []
 
     def watch(self, parts: Iterator[Bins]) -> Iterator[Bins]:
         """The same bins, looked at."""
         for part in parts:
             last = part.columns["last_ns"]
+            if self._at is None:
+                # whether a sample at or before the start was the first after a gap can't be told from here
+                first = int(part.columns["first_ns"][0])
+                self._at = int(np.searchsorted(self._lost, first)) if first <= self._start else 0
             due = int(np.searchsorted(self._lost, last[-1]))
             if due > self._at:
                 # the first sample later than the loss is in the first bin that ends with a later one
                 rows = np.unique(np.searchsorted(last, self._lost[self._at : due], "right"))
-                # what the sample before the window came after isn't known
-                self._bins += [number for number in part.number[rows].tolist() if number != self._before]
+                self._bins += part.number[rows].tolist()
                 self._at = due
             yield part
 
