@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from archiver.retrieval import blocks
+from archiver.retrieval.notes import is_field_change
 from archiver.store import Dbr, PvInfo, Samples
 
 Matrix = np.ndarray  # uint8, (samples, width)
@@ -19,7 +20,11 @@ Mask = np.ndarray | None  # bool of the same shape; None: every byte exists
 
 
 class Payload(enum.IntEnum):
-    """PayloadType: the element type (Channel Access' native codes), plus 7 for arrays."""
+    """PayloadType: the element type (Channel Access' native codes), plus 7 for arrays.
+
+    The last, serialised structures, is for pvAccess alone: what this archive holds came over Channel Access, so it is
+    never sent, only read (`archiver.client`).
+    """
 
     SCALAR_STRING = 0
     SCALAR_SHORT = 1
@@ -35,6 +40,7 @@ class Payload(enum.IntEnum):
     WAVEFORM_BYTE = 11
     WAVEFORM_INT = 12
     WAVEFORM_DOUBLE = 13
+    V4_GENERIC_BYTES = 14
 
 
 _FIXED = {Payload.SCALAR_FLOAT: ("<f4", 0x1D), Payload.SCALAR_INT: ("<i4", 0x1D), Payload.SCALAR_DOUBLE: ("<f8", 0x19)}
@@ -58,7 +64,7 @@ def header(payload: Payload, name: str, year: int, count: int, metadata: Mapping
     """The PayloadInfo line of a chunk, escaped, with its line feed."""
     message = b"\x08" + _varint(payload) + b"\x12" + _text(name) + b"\x18" + _varint(year) + b"\x20" + _varint(count)
     for key, value in metadata.items():
-        message += b"\x7a" + _sized(b"\x0a" + _text(key) + b"\x12" + _text(value))
+        message += b"\x7a" + _field_value(key, value)
     return escape(message) + b"\n"
 
 
@@ -108,6 +114,7 @@ def encode_block(samples: Samples, year_start_s: int) -> bytes:
         *_values(samples),
         *_optional(0x20, samples.severity),
         *_optional(0x28, samples.status),
+        *_notes(samples),
         _tag(0x0A, rows),
     ]
     flat, lengths = _flatten(columns)
@@ -236,6 +243,25 @@ def _optional(tag: int, values: np.ndarray) -> list[tuple[Matrix, Mask]]:
     ]
 
 
+def _notes(samples: Samples) -> list[tuple[Matrix, Mask]]:
+    """Fields 7 and 8: what is noted of a sample, and whether that is a change of the record's fields."""
+    if not samples.notes:
+        return []
+    messages = {row: _note(note) for row, note in samples.notes.items() if note}
+    width = max(map(len, messages.values()), default=0)
+    matrix = np.zeros((len(samples), width), np.uint8)
+    exists = np.zeros(matrix.shape, bool)
+    for row, message in messages.items():
+        matrix[row, : len(message)] = np.frombuffer(message, np.uint8)
+        exists[row, : len(message)] = True
+    return [(matrix, exists)]
+
+
+def _note(note: Mapping[str, str]) -> bytes:
+    message = b"".join(b"\x3a" + _field_value(key, value) for key, value in note.items())
+    return message + b"\x40\x01" if is_field_change(note) else message
+
+
 def _flatten(columns: list[tuple[Matrix, Mask]]) -> tuple[np.ndarray, np.ndarray]:
     """The bytes that exist, in row order, and the number of them in each row."""
     matrix = np.concatenate([m for m, _ in columns], axis=1)
@@ -256,6 +282,10 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def _field_value(name: str, value: str) -> bytes:
+    return _sized(b"\x0a" + _text(name) + b"\x12" + _text(value))
 
 
 def _sized(data: bytes) -> bytes:

@@ -11,16 +11,28 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import uvicorn
 
+from archiver.retrieval import text
 from archiver.retrieval.guard import Guarded
 from archiver.retrieval.mounts import Place, application
+from archiver.store import Dbr, Samples
 from owlshift.kinds import LOG_FORMAT
 
 log = logging.getLogger("archiver.retrieval")
 
 STOP_S = 3
 """Seconds that open answers have when the process is told to stop."""
+
+
+def warm_up() -> None:
+    """Have libraries load what they load when they are first used, so that no first answer waits for it."""
+    zeros = np.zeros(2)
+    times = np.array([0, 1], np.int64)
+    samples = Samples(Dbr.DOUBLE, False, times, zeros.astype(np.uint8), zeros.astype(np.uint16), zeros)
+    for _ in text.json_stream([({"name": ""}, [samples])]):
+        pass
 
 
 class CannotListen(Exception):  # noqa: N818
@@ -40,6 +52,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             print("ready", *self.urls, flush=True)
+            self._warming = asyncio.ensure_future(asyncio.to_thread(warm_up))
 
 
 def listen(addresses: Sequence[str]) -> list[socket.socket]:

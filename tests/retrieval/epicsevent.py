@@ -1,74 +1,73 @@
-"""An independent decoder of PB/HTTP: protobuf's own, from a descriptor made of the format's tables at run time."""
+"""An independent decoder of PB/HTTP: protobuf's own, of the messages that EPICSEvent.proto declares."""
 
 from __future__ import annotations
 
 import calendar
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-_F = descriptor_pb2.FieldDescriptorProto
-_SAMPLES = (  # payload type, message, value type, repeated, packed
-    ("SCALAR_STRING", "ScalarString", _F.TYPE_STRING, False, False),
-    ("SCALAR_SHORT", "ScalarShort", _F.TYPE_SINT32, False, False),
-    ("SCALAR_FLOAT", "ScalarFloat", _F.TYPE_FLOAT, False, False),
-    ("SCALAR_ENUM", "ScalarEnum", _F.TYPE_SINT32, False, False),
-    ("SCALAR_BYTE", "ScalarByte", _F.TYPE_BYTES, False, False),
-    ("SCALAR_INT", "ScalarInt", _F.TYPE_SFIXED32, False, False),
-    ("SCALAR_DOUBLE", "ScalarDouble", _F.TYPE_DOUBLE, False, False),
-    ("WAVEFORM_STRING", "VectorString", _F.TYPE_STRING, True, False),
-    ("WAVEFORM_SHORT", "VectorShort", _F.TYPE_SINT32, True, True),
-    ("WAVEFORM_FLOAT", "VectorFloat", _F.TYPE_FLOAT, True, True),
-    ("WAVEFORM_ENUM", "VectorEnum", _F.TYPE_SINT32, True, True),
-    ("WAVEFORM_BYTE", "VectorChar", _F.TYPE_BYTES, False, False),
-    ("WAVEFORM_INT", "VectorInt", _F.TYPE_SFIXED32, True, True),
-    ("WAVEFORM_DOUBLE", "VectorDouble", _F.TYPE_DOUBLE, True, True),
+import archiver.retrieval
+
+PROTO = Path(archiver.retrieval.__file__).parent / "EPICSEvent.proto"
+KINDS = (
+    *("SCALAR_STRING", "SCALAR_SHORT", "SCALAR_FLOAT", "SCALAR_ENUM", "SCALAR_BYTE", "SCALAR_INT", "SCALAR_DOUBLE"),
+    *("WAVEFORM_STRING", "WAVEFORM_SHORT", "WAVEFORM_FLOAT", "WAVEFORM_ENUM", "WAVEFORM_BYTE", "WAVEFORM_INT"),
+    *("WAVEFORM_DOUBLE", "V4_GENERIC_BYTES"),
 )
+"""Payload types by their numbers."""
+_NAMES = {
+    **{kind: kind.replace("SCALAR_", "Scalar") for kind in KINDS[:7]},
+    **{kind: kind.replace("WAVEFORM_", "Vector") for kind in KINDS[7:14]},
+}
+MESSAGE_OF = {kind: name[:6] + name[6:].capitalize() for kind, name in _NAMES.items()}
+"""The message of each payload type."""
+MESSAGE_OF |= {"WAVEFORM_BYTE": "VectorChar", "V4_GENERIC_BYTES": "V4GenericBytes"}
+
+_BLOCK = re.compile(r"(message|enum) (\w+) \{(.*?)\n\}", re.DOTALL)
+_FIELD = re.compile(
+    r"^  (required|optional|repeated) (\w+) (\w+) = (\d+)(?: \[(packed|default) = (\w+)\])?;$", re.MULTILINE
+)
+_VALUE = re.compile(r"^  (\w+) = (\d+);$", re.MULTILINE)
+
+
+def description(text: str) -> descriptor_pb2.FileDescriptorProto:
+    """What a `.proto` says, as far as it has messages and enums that are not nested."""
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name=PROTO.name, package="EPICS")
+    enums = {name for what, name, _ in _BLOCK.findall(text) if what == "enum"}
+    for what, name, body in _BLOCK.findall(text):
+        if what == "enum":
+            enum = file.enum_type.add(name=name)
+            for value, number in _VALUE.findall(body):
+                enum.value.add(name=value, number=int(number))
+            continue
+        message = file.message_type.add(name=name)
+        for label, kind, field_name, number, option, given in _FIELD.findall(body):
+            one = message.field.add(name=field_name, number=int(number), label=getattr(kinds, f"LABEL_{label.upper()}"))
+            if hasattr(kinds, f"TYPE_{kind.upper()}"):
+                one.type = getattr(kinds, f"TYPE_{kind.upper()}")
+            else:
+                one.type, one.type_name = kinds.TYPE_ENUM if kind in enums else kinds.TYPE_MESSAGE, f".EPICS.{kind}"
+            if option == "packed":
+                one.options.packed = True
+            elif option:
+                one.default_value = given
+    return file
 
 
 def _messages() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="epics_event_of_the_tests.proto", package="EPICS", syntax="proto2")
-    kinds = file.enum_type.add(name="PayloadType")
-    for number, (name, *_) in enumerate(_SAMPLES):
-        kinds.value.add(name=name, number=number)
-
-    def add(
-        message: Any, name: str, number: int, kind: Any, label: Any = _F.LABEL_OPTIONAL, type_name: str = ""
-    ) -> Any:
-        return message.field.add(name=name, number=number, type=kind, label=label, type_name=type_name or None)
-
-    pair = file.message_type.add(name="FieldValue")
-    add(pair, "name", 1, _F.TYPE_STRING, _F.LABEL_REQUIRED)
-    add(pair, "val", 2, _F.TYPE_STRING, _F.LABEL_REQUIRED)
-    info = file.message_type.add(name="PayloadInfo")
-    add(info, "type", 1, _F.TYPE_ENUM, _F.LABEL_REQUIRED, ".EPICS.PayloadType")
-    add(info, "pvname", 2, _F.TYPE_STRING, _F.LABEL_REQUIRED)
-    add(info, "year", 3, _F.TYPE_INT32, _F.LABEL_REQUIRED)
-    add(info, "elementCount", 4, _F.TYPE_INT32)
-    add(info, "headers", 15, _F.TYPE_MESSAGE, _F.LABEL_REPEATED, ".EPICS.FieldValue")
-    for _, name, kind, repeated, packed in _SAMPLES:
-        sample = file.message_type.add(name=name)
-        add(sample, "secondsintoyear", 1, _F.TYPE_UINT32, _F.LABEL_REQUIRED)
-        add(sample, "nano", 2, _F.TYPE_UINT32, _F.LABEL_REQUIRED)
-        value = add(sample, "val", 3, kind, _F.LABEL_REPEATED if repeated else _F.LABEL_REQUIRED)
-        if packed:
-            value.options.packed = True
-        add(sample, "severity", 4, _F.TYPE_INT32)
-        add(sample, "status", 5, _F.TYPE_INT32)
-        add(sample, "repeatcount", 6, _F.TYPE_UINT32)
-        add(sample, "fieldvalues", 7, _F.TYPE_MESSAGE, _F.LABEL_REPEATED, ".EPICS.FieldValue")
-        add(sample, "fieldactualchange", 8, _F.TYPE_BOOL)
     pool = descriptor_pool.DescriptorPool()
+    file = description(PROTO.read_text())
     pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"EPICS.{name}"))
-        for name in ["PayloadInfo", *(row[1] for row in _SAMPLES)]
-    }
+    names = [message.name for message in file.message_type]
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"EPICS.{name}")) for name in names}
 
 
 MESSAGES = _messages()
-KINDS = tuple(row[0] for row in _SAMPLES)
 _ESCAPED = {0x01: 0x1B, 0x02: 0x0A, 0x03: 0x0D}
 
 
@@ -92,6 +91,8 @@ class Event:
     severity: int
     status: int
     size: int
+    fields: dict[str, str] = field(default_factory=dict)
+    changed: bool = False
 
 
 @dataclass
@@ -121,10 +122,13 @@ def decode(body: bytes) -> list[Chunk]:
             chunk = Chunk(KINDS[info.type], info.pvname, info.year, info.elementCount, headers)
             chunks.append(chunk)
             continue
-        cls = MESSAGES[_SAMPLES[KINDS.index(chunk.kind)][1]]
+        cls = MESSAGES[MESSAGE_OF[chunk.kind]]
         event = cls.FromString(message)
         assert event.SerializeToString() == message, "not the shortest form"
         seconds = calendar.timegm((chunk.year, 1, 1, 0, 0, 0)) + event.secondsintoyear
         value = event.val if isinstance(event.val, (bytes, str, float, int)) else list(event.val)
-        chunk.events.append(Event(seconds * 10**9 + event.nano, value, event.severity, event.status, len(line) + 1))
+        fields = {f.name: f.val for f in event.fieldvalues}
+        time_ns = seconds * 10**9 + event.nano
+        size = len(line) + 1
+        chunk.events.append(Event(time_ns, value, event.severity, event.status, size, fields, event.fieldactualchange))
     return chunks

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import calendar
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from epicsevent import MESSAGES, decode, unescape
+from epicsevent import KINDS, MESSAGE_OF, MESSAGES, PROTO, decode, description, unescape
+from google.protobuf import descriptor_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,4 +220,57 @@ def test_escape_is_undone(data: bytes):
 
 
 def test_the_decoder_knows_every_payload():
-    assert len(MESSAGES) == 1 + len(pb.Payload)
+    assert set(MESSAGES) == {"PayloadInfo", "FieldValue", *MESSAGE_OF.values()}
+    assert [payload.name for payload in pb.Payload] == list(KINDS)
+
+
+def test_the_proto_file_is_one(tmp_path: Path):
+    """Google's own compiler reads it as these tests do."""
+    protoc = pytest.importorskip("grpc_tools.protoc")
+    out = tmp_path / "set"
+    assert protoc.main(["protoc", f"-I{PROTO.parent}", f"--descriptor_set_out={out}", str(PROTO)]) == 0
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file
+    mine = description(PROTO.read_text())
+    for message in file.message_type:
+        for one in message.field:
+            one.ClearField("json_name")
+    assert file.package == "EPICS" and list(file.enum_type) == list(mine.enum_type)
+    assert list(file.message_type) == list(mine.message_type)
+
+
+def test_the_fields_of_every_message():
+    """Numbers and types are the interface."""
+    for kind, name in MESSAGE_OF.items():
+        fields = {f.number: (f.name, f.type) for f in MESSAGES[name].DESCRIPTOR.fields}
+        assert [fields[n][0] for n in (1, 2, 3, 4, 5, 6)] == [
+            *("secondsintoyear", "nano", "val", "severity", "status", "repeatcount")
+        ]
+        assert fields[7][0] == "fieldvalues" and fields[8][0] == "fieldactualchange"
+        assert (9 in fields) == (kind == "V4_GENERIC_BYTES")
+
+
+def test_structures_are_read():
+    body = pb.header(pb.Payload.V4_GENERIC_BYTES, "A:B", 2026, 1, {}) + pb.escape(
+        bytes.fromhex("0801100a1a06fd0001800a1b20032804") + b"\x3a\x06\x0a\x01a\x12\x01b" + b"\x48\x07"
+    )
+    (chunk,) = decode(body + b"\n")
+    (event,) = chunk.events
+    assert chunk.kind == "V4_GENERIC_BYTES" and event.value == bytes.fromhex("fd0001800a1b")
+    assert (event.severity, event.status, event.fields) == (3, 4, {"a": "b"})
+
+
+@pytest.mark.parametrize("dbr", [Dbr.DOUBLE, Dbr.STRING, Dbr.ENUM])
+@pytest.mark.parametrize("array", [False, True])
+def test_notes_are_field_values(dbr: Dbr, array: bool):
+    n = 5
+    plain: Any = np.arange(2 * n).reshape(n, 2) if array else np.arange(n)
+    values = plain.astype("S40") if dbr is Dbr.STRING else plain.astype(INTS.get(dbr, np.float64))
+    notes = {
+        0: {"cnxlostepsecs": "0", "cnxregainedepsecs": "1795132800", "startup": "true"},
+        3: {"HIHI": "10.0", "DESC": "line\nfeed \x1b\r µ" * 20},
+    }
+    batch = replace(samples(dbr, values, (Y2026 + np.arange(n)) * NS, [0, 1, 2, 3, 0], 7, array), notes=notes)
+    (chunk,) = decode(raw(batch))
+    assert [e.fields for e in chunk.events] == [notes[0], {}, {}, notes[3], {}]
+    assert [e.changed for e in chunk.events] == [False, False, False, True, False]
+    assert [e.severity for e in chunk.events] == [0, 1, 2, 3, 0]
