@@ -2,7 +2,7 @@
 
     python benchmarks/archive_year.py FOLDER [--days 365]
 
-- `YEAR:ADC`, `YEAR:NOISE`: 1 Hz for all of it, a quantised voltage and one with all its bits, in a segment for each month;
+- `YEAR:ADC`, `YEAR:NOISE`: 1 Hz, a quantised voltage and one with all its bits, in a segment for each month;
 - `SLOW:00` to `SLOW:59`: one sample a minute, beside them;
 - `FAST:10HZ`: 10 Hz for the last day;
 - `MANY:00000` to `MANY:09999`: 3,200 samples each in the last days, all in one segment of 32 million rows.

@@ -207,19 +207,18 @@ class LogView:
 
     def _raise_within(self, piece: _Piece, mine: np.ndarray, place: np.ndarray, at_ns: int, high: Highest) -> None:
         """For PVs that have samples after the time: what counts is what came before the first of those."""
-        starts, ends = piece.bounds[place], piece.bounds[place + 1]
-        lengths = ends - starts
-        heads = np.cumsum(lengths) - lengths
-        inside = np.arange(int(lengths.sum()))
-        rows = piece.rows[inside - np.repeat(heads, lengths) + np.repeat(starts, lengths)]
-        times = self.times(rows)
-        over = times > at_ns
-        first_over = np.minimum.reduceat(np.where(over, inside, len(inside)), heads)
-        times[inside >= np.repeat(first_over, lengths)] = NEVER
-        best = np.maximum.reduceat(times, heads)
-        at_best = times == np.repeat(best, lengths)
-        first = np.minimum.reduceat(np.where(at_best, inside, len(inside)), heads)
-        high.offer(mine, best, rows[np.minimum(first, len(rows) - 1)], self.number)
+        starts = piece.bounds[place]
+        rows, heads = _ranges(piece.rows, starts, piece.bounds[place + 1] - starts)
+        over = np.append(np.flatnonzero(self.times(rows) > at_ns), len(rows))
+        before = over[np.searchsorted(over, heads)] - heads
+        high_before = before > 0
+        rows, heads = _ranges(piece.rows, starts[high_before], before[high_before])
+        if len(rows):
+            times = self.times(rows)
+            best = np.maximum.reduceat(times, heads)
+            at_best = np.flatnonzero(times == np.repeat(best, before[high_before]))
+            first = at_best[np.searchsorted(at_best, heads)]
+            high.offer(mine[high_before], best, rows[first], self.number)
         high.closed[mine] = True
 
     # rows
@@ -230,6 +229,10 @@ class LogView:
 
     def times(self, rows: np.ndarray) -> np.ndarray:
         """Time stamps of rows (ns)."""
+        data = self._map()
+        if len(rows) > self.rows // 16:
+            table = zip(self._table["start"].tolist(), self._table["rows"].tolist(), strict=True)
+            return np.concatenate([data[start : start + 8 * n].view("<i8") for start, n in table])[rows]
         block, place = self._places(rows)
         return self._gather(self._table["start"][block] + 8 * place, np.dtype("<i8"))
 
@@ -324,6 +327,12 @@ class Highest:
         self.time[places] = time_ns[newer]
         self.row[places] = rows[newer]
         self.log[places] = log
+
+
+def _ranges(values: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`values[starts[i]:starts[i] + lengths[i]]` one after the other, and where each of them begins."""
+    heads = np.cumsum(lengths) - lengths
+    return values[np.arange(int(lengths.sum())) + np.repeat(starts - heads, lengths)], heads
 
 
 def by_pv(pv: np.ndarray) -> np.ndarray:
