@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from archiver.store import Columns, Dbr, StoreWriter
+from archiver.store.events import CONNECTED, LOST
 
 NS = 10**9
 HOSTILE = "P:<img/src=x#onerror=alert;>"
@@ -43,6 +45,13 @@ class Filler:
     def describe(self, name: str, **metadata: str) -> None:
         """Units, labels and so on."""
         self.writer.describe({self.writer.add_pvs([name])[name]: metadata})
+
+    def events(self, name: str, *events: tuple[int, int]) -> None:
+        """Connection events `(unix s, code)` of a PV."""
+        times, codes = zip(*events, strict=True)
+        pv = self.writer.add_pvs([name])[name]
+        ids = np.full(len(times), pv, np.uint32)
+        self.writer.append_events(ids, np.array(times, np.int64) * NS, np.array(codes, np.uint8))
 
     def segment(self) -> None:
         """Turn what is in the log into segments."""
@@ -100,16 +109,34 @@ def fill(f: Filler, now: int) -> None:
     fast = np.arange((now - 600) * 200, now * 200, dtype=np.int64)
     f.describe("P:Fast", EGU="V")
     f.put("P:Fast", Dbr.DOUBLE, fast * (NS // 200), np.sin(fast / 300.0))
+    # a PV whose connection was lost for 1000 s, and one that is gone since ten minutes
+    f.describe("P:Lost", EGU="V")
+    back = slow[(slow < now - 2000) | (slow >= now - 1000)]
+    f.put("P:Lost", Dbr.DOUBLE, back * NS, 5 + np.sin(back / 100))
+    f.events("P:Lost", (now - 3600, CONNECTED), (now - 2000, LOST), (now - 1001, CONNECTED))
+    f.describe("P:Gone", EGU="V")
+    f.put("P:Gone", Dbr.DOUBLE, slow[slow < now - 600] * NS, np.full(int((slow < now - 600).sum()), 3.0))
+    f.events("P:Gone", (now - 3600, CONNECTED), (now - 600, LOST))
     f.describe("P:Old", EGU="V")
     f.put("P:Old", Dbr.DOUBLE, (now - 40 * 86_400) * NS, np.array([42.0]))
     f.segment()
     f.writer.add_pvs(["P:Nothing"])
 
 
-def tail(f: Filler, seconds: float) -> None:
-    """Go on with the newest samples for so long, ten a second."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        now = time.time_ns()
-        f.put("P:Live", Dbr.DOUBLE, now, np.array([np.sin(now / 5e9)]))
-        time.sleep(0.1)
+class Tail:
+    """Goes on with the newest samples of `P:Live`, ten a second, in a thread."""
+
+    def __init__(self, f: Filler) -> None:
+        self._f = f
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            now = time.time_ns()
+            self._f.put("P:Live", Dbr.DOUBLE, now, np.array([np.sin(now / 5e9)]))
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(30)

@@ -58,6 +58,9 @@ function update() {
   pvs.update();
 }
 
+// for the browser's console, and for tests
+Object.assign(window, { archivePage: { plot, state: () => state } });
+
 let settledHash = writeState(state);
 history.replaceState(null, "", settledHash);
 

@@ -5,7 +5,7 @@ export function showNumber(value, precision = null) {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e7 || size < 1e-4)) return minus(String(+value.toExponential(5)).includes("e") ? trimmed(value.toExponential(5)) : String(+value.toPrecision(6)));
+  if (size !== 0 && (size >= 1e7 || size < 1e-4)) return minus(trimmed(value.toExponential(5)));
   if (precision !== null && precision >= 0 && precision <= 12 && (size === 0 || size >= 0.5 * 10 ** -precision)) return minus(value.toFixed(precision));
   return minus(String(+value.toPrecision(7)));
 }
