@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import orjson
 from archiver.engine.recorder import DROP_REASONS, Recorder
 from archiver.store.files import replace_file
 from archiver.store.live import PvState
+from archiver.store.manifest import Segment
 
 PAGE = 4096
 
@@ -82,6 +84,7 @@ class Status:
             "logs_waiting": store.pending_logs(),
             "segments": len(manifest),
             "segment_bytes": segment_bytes,
+            "tiers": _by_tier(manifest),
             "damaged_bytes": totals.get("damaged_bytes", 0),
             "quarantined": self._quarantined(),
             **self._disk(),
@@ -105,6 +108,16 @@ class Status:
         except OSError:
             return {"disk_free": 0, "disk_total": 0}
         return {"disk_free": usage.free, "disk_total": usage.total}
+
+
+def _by_tier(segments: Iterable[Segment]) -> dict[str, dict[str, int]]:
+    """How many segments each tier has, and their bytes."""
+    tiers: dict[str, dict[str, int]] = {}
+    for segment in segments:
+        tier = tiers.setdefault(segment.tier, {"segments": 0, "bytes": 0})
+        tier["segments"] += 1
+        tier["bytes"] += segment.bytes
+    return tiers
 
 
 def write_status(path: Path, content: dict[str, Any]) -> None:
