@@ -47,7 +47,10 @@ def overview(view: FolderView, names: Sequence[str]) -> list[PvTotals]:
         in_tail = high.log > 0
         for number in np.unique(high.log[in_tail]).tolist():
             _logged(view, number, high.log == number, high.row, high.time >= newest, bits, count, size, logged)
-        first = np.where(in_tail & (oldest == NEVER), _first_logged(view, ids, in_tail & (oldest == NEVER)), oldest)
+        # as long as nothing of a PV has come out of a log, its first sample there counts, whatever was imported
+        fresh = in_tail & (view.column("kept", ids) == NEVER)
+        logged_first = _first_logged(view, ids, fresh)
+        first = np.where(fresh & ((oldest == NEVER) | (logged_first < oldest)), logged_first, oldest)
         newest = np.where(in_tail, np.maximum(newest, high.time), newest)
         metadata = view.registry.metadata
         counts = [_count(metadata.get(pv), n) for pv, n in zip(ids.tolist(), count.tolist(), strict=True)]

@@ -123,6 +123,9 @@ def regroup(summary: Summary, number: np.ndarray) -> Summary:
         base = summary.mean[starts]
         shift = summary.mean - np.repeat(base, lengths)
         mean = base + np.add.reduceat(shift * counts, starts) / total
+        endless = ~np.isfinite(mean)
+        if endless.any():
+            mean[endless] = (np.add.reduceat(summary.mean * counts, starts) / total)[endless]
         spread = (summary.mean - np.repeat(mean, lengths)) ** 2 * counts
         m2 = np.add.reduceat(summary.m2 + spread, starts)
     return Summary(
