@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,16 +21,17 @@ def main(
     state: Annotated[Path | None, typer.Option(help="The site's state folder, instead of the site file's.")] = None,
     folder: Annotated[Path | None, typer.Option(help="The archive's folder, without a site.")] = None,
     http: Annotated[list[str] | None, typer.Option(help="Where to listen, host:port; may be given again.")] = None,
+    access_log: Annotated[Path | None, typer.Option(help="A file to log requests in, a line each.")] = None,
 ) -> None:
     """Serve an archive over HTTP, in the words of the Archiver Appliance, until told to stop."""
     from archiver.retrieval.mounts import Place
     from archiver.retrieval.server import run
 
     if folder is not None and site is None:
-        raise typer.Exit(run(Place(folder, folders={"": folder}), http or ["127.0.0.1:17665"]))
+        raise typer.Exit(run(Place(folder, access_log=access_log), http or ["127.0.0.1:17665"]))
     if site is None or folder is not None:
         raise typer.BadParameter("give either --site FILE or --folder DIR")
-    place = _of_site(site, state)
+    place = replace(_of_site(site, state), access_log=access_log)
     raise typer.Exit(run(place, http or place.config.http))
 
 

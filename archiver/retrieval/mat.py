@@ -29,7 +29,7 @@ MOST_TEXT = 1 << 26
 _GROUP = 1 << 20
 """Values that are turned from rows to columns at once."""
 
-_INT8, _UINT8, _UINT16, _INT32, _UINT32, _DOUBLE, _UINT64, _MATRIX = 1, 2, 4, 5, 6, 9, 13, 14
+_INT8, _UINT8, _INT32, _UINT32, _DOUBLE, _UINT64, _MATRIX, _UTF16 = 1, 2, 5, 6, 9, 13, 14, 17
 _CELL, _STRUCT, _CHAR, _DOUBLES, _UINT8S, _UINT64S = 1, 2, 4, 6, 9, 15
 
 
@@ -207,4 +207,4 @@ def _struct(name: str, fields: dict[str, _Element]) -> _Element:
 
 def _text(text: str) -> _Element:
     units = text.encode("utf-16-le")
-    return _matrix(_CHAR, 1 if units else 0, len(units) // 2, "", [_element(_UINT16, len(units), [units])])
+    return _matrix(_CHAR, 1 if units else 0, len(units) // 2, "", [_element(_UTF16, len(units), [units])])

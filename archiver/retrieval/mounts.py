@@ -14,6 +14,7 @@ from archiver.management.context import Context, context_of
 from archiver.management.http import management_routes
 from archiver.management.status import type_info
 from archiver.page import page_routes
+from archiver.retrieval.accesslog import AccessLog
 from archiver.retrieval.app import create_app
 from archiver.retrieval.workers import Workers
 from archiver.store import open_reader
@@ -29,6 +30,8 @@ class Place:
     folders: dict[str, Path] = field(default_factory=dict)
     site: Site | None = None
     """The site that it belongs to; None for a folder by itself."""
+    access_log: Path | None = None
+    """A file to log requests in."""
 
 
 def application(place: Place) -> ASGIApp:
@@ -42,7 +45,8 @@ def application(place: Place) -> ASGIApp:
     def describe(name: str) -> dict[str, Any]:
         return _type_info(context, name)
 
-    return create_app(reader, routes, ledger, place.config.limit, workers, describe)
+    app = create_app(reader, routes, ledger, place.config.limit, workers, describe)
+    return app if place.access_log is None else AccessLog(app, place.access_log)
 
 
 def _type_info(context: Context, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from archiver.management import Ledger, LedgerError, LedgerView, PvEntry
-from archiver.store import Reader
+from archiver.store import Reader, StoreGroup
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,11 @@ class Names:
             if name in aliases:
                 yield Candidate(f"{aliases[name]}.{field}")
                 yield Candidate(aliases[name], field)
+
+    def nowhere(self) -> bool:
+        """Whether none of the archive's folders is there."""
+        readers = self.reader.readers if isinstance(self.reader, StoreGroup) else (self.reader,)
+        return not any(reader.folder.is_dir() for reader in readers)
 
     def listed(self) -> Listed:
         """All names. A PV that was deleted is not among them, though its data may be asked for by name."""

@@ -67,14 +67,20 @@ def find(reader: Reader, names: Names, requested: str) -> Found:
             return Found(info, candidate.name, candidate.field)
     if requested == PING_PV:
         return Found(PvInfo(PING_PV, Dbr.DOUBLE, 1, None, None, {}), PING_PV)
-    raise unknown(requested)
+    raise _absent(names, requested)
+
+
+def _absent(names: Names, requested: str) -> Refused:
+    if names.nowhere():
+        return Refused(503, "The archive's folder is not there: it was not made yet, or its disk is not mounted.")
+    return unknown(requested)
 
 
 def check_known(names: Names, targets: Sequence[Target]) -> None:
     """404 for the first of these that is not archived."""
     for name, candidate in names.known(target.name for target in targets).items():
         if candidate is None and name != PING_PV:
-            raise unknown(name)
+            raise _absent(names, name)
 
 
 def begun(answer: Answer) -> Answer:
@@ -87,8 +93,8 @@ def open_answer(reader: Reader, names: Names, target: Target, request: DataReque
     """The answer for one PV of a request."""
     try:
         found = find(reader, names, target.name)
-    except Refused:
-        if request.template is None:
+    except Refused as refused:
+        if request.template is None or refused.status != 404:
             raise
         info = replace(find(reader, names, request.template).info, name=target.name, first_ns=None, last_ns=None)
         metadata = headers(info.metadata, request.latest_metadata)
@@ -161,9 +167,7 @@ def _read(
                     last = int(batch.time_ns[-1])
 
 
-def _range(
-    reader: Reader, found: Found, start: int, end: int, process: operators.Process | None
-) -> Iterator[Samples]:
+def _range(reader: Reader, found: Found, start: int, end: int, process: operators.Process | None) -> Iterator[Samples]:
     process = process or operators.PLAIN
     if found.field is None:
         return process.open(reader, found.name, start, end)

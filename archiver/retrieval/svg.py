@@ -56,12 +56,13 @@ def _points(answer: Answer) -> _Points:
     number = 0
     cut = False
     for batch in answer.batches:
+        cut = len(batch) > MOST_POINTS - number
         batch = batch[: MOST_POINTS - number]
         number += len(batch)
         values = _values(batch, answer.info.count == 1, words)
         columns.append(np.concatenate([batch.time_ns[None].astype(float), values]))
         if number >= MOST_POINTS:
-            cut = next(answer.batches, None) is not None
+            cut = cut or next(answer.batches, None) is not None
             break
     table = np.concatenate(columns, axis=1) if columns else np.zeros((4, 0))
     labels = {place: word for word, place in words.items()}
