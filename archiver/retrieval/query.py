@@ -13,9 +13,8 @@ MAX_QUERY = 16384
 NS = 1_000_000_000
 HOUR_NS = 3600 * NS
 DAY_NS = 24 * HOUR_NS
-REDUCED_NS = 14 * DAY_NS
-REDUCED = "firstSample"
-"""What `usereduced` makes of a longer time when the request names no operator."""
+REDUCED = "twoweek"
+"""The operator of `usereduced` when the request names none."""
 _LIMIT_S = (1 << 63) // NS - 1  # int64 nanoseconds reach from 1677 to 2262
 
 _TIME = re.compile(
@@ -170,7 +169,7 @@ def data_request(
         raise Refused(400, "PV name is null.")
     ranges = time_ranges(values, now_ns)
     pp = values.get("pp") or None
-    if pp is None and values.get("usereduced") == "true" and ranges[-1][1] - ranges[0][0] > REDUCED_NS:
+    if pp is None and values.get("usereduced") == "true":
         pp = REDUCED
     targets = tuple(parse_target(text, pp) for text in texts)
     template = values.get("retiredPVTemplate") or None

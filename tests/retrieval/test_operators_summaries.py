@@ -135,6 +135,21 @@ def test_a_year_of_extremes_without_a_sample(name: str):
     assert max(r[1] for r in got) == 1009.0 and min(r[1] for r in got) == pytest.approx(-1, abs=1e-5)
 
 
+def test_a_very_large_count_comes_from_tables(monkeypatch: pytest.MonkeyPatch):
+    from archiver.retrieval.operators import choosing
+
+    def count(archive: MemoryArchive) -> int:
+        ((_, number, _),) = rows_of(process("ncount").open(archive, "X", T0 * NS + 5, (T0 + 2 * DAY) * NS))
+        return number
+
+    exact, numbers = len(TWO_DAYS), np.count_nonzero(~np.isnan(TWO_DAYS.values))
+    archive = MemoryArchive(TWO_DAYS)
+    assert count(archive) == exact - int(TWO_DAYS.time_ns[0] < T0 * NS + 5) and archive.touched >= exact
+    monkeypatch.setattr(choosing, "MANY_TO_COUNT", 1000)
+    archive = MemoryArchive(TWO_DAYS)
+    assert abs(count(archive) - numbers) <= 1 and archive.touched < 30
+
+
 def test_few_samples_of_a_long_time_are_given_as_they_are():
     rows: list[Row] = [((T0 + i * DAY) * NS + 1, float(i), i % 3) for i in range(365)]
     for name, dbr in (("optimized", Dbr.LONG), ("minmax", Dbr.DOUBLE), ("lttb", Dbr.DOUBLE)):

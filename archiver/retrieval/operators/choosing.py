@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from archiver.retrieval.operators.bins import ROWS
+from archiver.retrieval.operators.bins import ROWS, bins
 from archiver.retrieval.operators.points import NUMERIC, Grid
 from archiver.retrieval.operators.process import DEFAULT_INTERVAL, Process, real_number, whole_number
 from archiver.retrieval.operators.source import NS, Source, after_start, take
@@ -20,6 +20,9 @@ from archiver.retrieval.query import Operator
 from archiver.store import Dbr, Samples
 
 KEEPERS = ("firstSample", "lastSample", "firstFill", "lastFill")
+
+MANY_TO_COUNT = 50_000_000
+"""Samples from which the archive's tables are taken at their word."""
 
 
 def find(operator: Operator, numeric: bool = True) -> Process | None:
@@ -98,20 +101,30 @@ def _fill(chosen: Iterable[Samples], grid: Grid, last_bin: int) -> Iterator[Samp
 
 
 def _ncount(source: Source) -> Iterator[Samples]:
-    """One integer at the start: how many samples the time holds."""
-    low, high = source.start, source.end
-    number = 0
-    for batch in source.samples():
-        first, last = np.searchsorted(batch.time_ns, low, "left"), np.searchsorted(batch.time_ns, high, "right")
-        number += max(0, int(last - first))
+    """One integer at the start: how many samples the time holds. Of very many, how many are not NaN."""
+    number = _counted(source)
+    if number <= MANY_TO_COUNT:
+        number = 0
+        for batch in source.samples():
+            first, last = np.searchsorted(batch.time_ns, [source.start, source.end + 1]).tolist()
+            number += max(0, last - first)
     yield Samples(
         dbr=Dbr.LONG,
         array=False,
-        time_ns=np.array([low], np.int64),
+        time_ns=np.array([source.start], np.int64),
         severity=np.zeros(1, np.uint8),
         status=np.zeros(1, np.uint16),
         values=np.array([min(number, 2**31 - 1)], np.int32),
     )
+
+
+def _counted(source: Source) -> int:
+    """How many samples the archive's tables of hours have, and the window's ends; 0 for a window of a day or less."""
+    grid = Grid.seconds(3600, source.start)
+    if not source.has_summaries or source.end - source.start < 86400 * NS:
+        return 0
+    number = grid.first
+    return sum(int(part.count[part.number >= number].sum()) for part in bins(source, grid, ()))
 
 
 def _nth(source: Source, step: int) -> Iterator[Samples]:
