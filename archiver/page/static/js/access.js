@@ -27,20 +27,35 @@ export function access(button, changed) {
     }
     button.hidden = !managed;
     say(button, me.user || "sign in");
-    button.title = me.may_write ? `${me.user} may add, pause and resume PVs.` : `${me.user || "You"} may look, but not change anything.`;
+    button.title = me.may_write
+      ? `${me.user} may add, pause and resume PVs.`
+      : `${me.user || "You"} may look, but not change anything.`;
     button.dataset.may = String(me.may_write);
     changed();
     return me;
   }
 
   function ask() {
-    const input = h("input", { type: "password", id: "token", value: getToken(), autocomplete: "off", spellcheck: "false", size: 36 });
+    const input = h("input", {
+      type: "password",
+      id: "token",
+      value: getToken(),
+      autocomplete: "off",
+      spellcheck: "false",
+      size: 36,
+    });
     const result = h("p", { role: "status" });
     const dialog = h(
       "dialog",
       { "aria-labelledby": "token-title", onclose: () => dialog.remove() },
       h("h2", { id: "token-title" }, "Who you are"),
-      h("p", {}, me.user ? h("b", {}, me.user) : "Unknown", me.may_write ? ": may add, pause and resume PVs." : ": may look, but not change anything.", me.why ? h("span.note", {}, ` ${me.why}`) : null),
+      h(
+        "p",
+        {},
+        me.user ? h("b", {}, me.user) : "Unknown",
+        me.may_write ? ": may add, pause and resume PVs." : ": may look, but not change anything.",
+        me.why ? h("span.note", {}, ` ${me.why}`) : null,
+      ),
       h(
         "form",
         {
@@ -60,7 +75,12 @@ export function access(button, changed) {
         input,
         h("p.note", {}, "It is kept until this tab is closed, and sent to this archive only. An empty one signs out."),
         result,
-        h("div.actions", {}, h("button", { type: "submit" }, "Use it"), h("button", { type: "button", onclick: () => dialog.close() }, "Close")),
+        h(
+          "div.actions",
+          {},
+          h("button", { type: "submit" }, "Use it"),
+          h("button", { type: "button", onclick: () => dialog.close() }, "Close"),
+        ),
       ),
     );
     document.body.append(dialog);

@@ -122,7 +122,9 @@ export function parse(text) {
   try {
     return JSON.parse(text);
   } catch {
-    const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g, (found) => (found[0] === '"' ? found : `"${found}"`));
+    const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g, (found) =>
+      found[0] === '"' ? found : `"${found}"`,
+    );
     try {
       return JSON.parse(quoted);
     } catch {

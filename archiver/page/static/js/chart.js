@@ -11,7 +11,8 @@ import { watchPointers } from "./pointers.js";
 /** The palette of the style sheet as it is now. */
 export function palette() {
   const colors = /** @type {Record<string, string>} */ ({});
-  for (const name of ["ink", "muted", "line", "surface", "minor", "major", "invalid"]) colors[name] = token(`--${name}`);
+  for (const name of ["ink", "muted", "line", "surface", "minor", "major", "invalid"])
+    colors[name] = token(`--${name}`);
   return colors;
 }
 
@@ -21,6 +22,8 @@ export function palette() {
  * @property {(factor: number, at: number) => void} zoom a window longer by the factor, in which `at` (ms) stays where it is
  * @property {(at: number|null) => void} cursor it is at this time, s
  */
+
+const FEW_STATES = 6;
 
 export class Chart {
   /** @param {HTMLElement} host @param {Handlers} handlers */
@@ -62,7 +65,14 @@ export class Chart {
     const visible = this.traces.filter((trace) => !trace.hidden);
     this.measure(visible);
     const keys = [...new Set(visible.map((trace) => trace.scale))];
-    const shape = JSON.stringify([keys, this.width, this.height, this.utc, [...this.logs], visible.map((t) => t.letter + t.scale)]);
+    const shape = JSON.stringify([
+      keys,
+      this.width,
+      this.height,
+      this.utc,
+      [...this.logs],
+      visible.map((t) => t.letter + t.scale),
+    ]);
     if (shape !== this.shape) {
       this.shape = shape;
       this.build(keys, visible);
@@ -83,9 +93,12 @@ export class Chart {
     for (const trace of visible) {
       const log = this.logs.has(trace.scale);
       const before = this.ranges.get(trace.scale);
-      let found = trace.pv.kind === "enum" ? [0, Math.max(1, trace.pv.labels.length - 1)] : null;
-      const seen = trace.series.range(this.from / 1000, this.to / 1000, log);
-      if (seen) found = found ? [Math.min(found[0], seen[0]), Math.max(found[1], seen[1])] : seen;
+      const states = trace.pv.kind === "enum" ? trace.pv.labels.length - 1 : -1;
+      let found = trace.series.range(this.from / 1000, this.to / 1000, log);
+      // all of a few states; of many those that occur, with their neighbours
+      if (states >= 0 && states < FEW_STATES)
+        found = [Math.min(0, found?.[0] ?? 0), Math.max(1, states, found?.[1] ?? 0)];
+      else if (states >= 0 && found) found = [Math.max(0, found[0] - 1), Math.min(states, found[1] + 1)];
       if (!found) continue;
       this.ranges.set(trace.scale, before ? [Math.min(before[0], found[0]), Math.max(before[1], found[1])] : found);
     }
@@ -98,7 +111,8 @@ export class Chart {
         this.ranges.set(key, [low - pad, high + pad]);
       }
     }
-    for (const key of new Set(visible.map((t) => t.scale))) if (!this.ranges.has(key)) this.ranges.set(key, this.logs.has(key) ? [0.1, 10] : [0, 1]);
+    for (const key of new Set(visible.map((t) => t.scale)))
+      if (!this.ranges.has(key)) this.ranges.set(key, this.logs.has(key) ? [0.1, 10] : [0, 1]);
   }
 
   /** Powers of ten that an axis spans. @param {string} key */
@@ -124,7 +138,13 @@ export class Chart {
         ticks,
         space: narrow ? 62 : 80,
         size: 42,
-        values: (/** @type {any} */ _u, /** @type {number[]} */ splits, /** @type {number} */ _axis, /** @type {number} */ _space, /** @type {number} */ step) => axisLabels(splits, step, utc),
+        values: (
+          /** @type {any} */ _u,
+          /** @type {number[]} */ splits,
+          /** @type {number} */ _axis,
+          /** @type {number} */ _space,
+          /** @type {number} */ step,
+        ) => axisLabels(splits, step, utc),
       },
     ];
     shown.forEach((key, i) => {
@@ -133,27 +153,37 @@ export class Chart {
       const mine = visible.filter((t) => t.scale === key);
       const labels = key.startsWith("enum:") ? (mine[0]?.pv.labels ?? []) : null;
       const whole = mine.length > 0 && mine.every((t) => t.pv.whole) && !mine.some((t) => t.series.binned);
-      axes.push(/** @type {any} */ ({
-        scale: key || "y",
-        show: i < sides,
-        side: i % 2 ? 1 : 3,
-        stroke: colors.ink,
-        grid: i ? { show: false } : grid,
-        ticks,
-        label: axisTitle(mine, narrow),
-        labelSize: 18,
-        labelGap: 0,
-        gap: 4,
-        font: "12px system-ui, sans-serif",
-        labelFont: "600 12px system-ui, sans-serif",
-        size: (/** @type {any} */ _u, /** @type {string[]|null} */ values) => 14 + 6.7 * Math.max(2, ...(values ?? []).map((v) => (v ?? "").length)),
-        space: 34,
-        incrs: labels || whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7, 1e8, 1e9] : undefined,
-        splits: labels ? () => states(this.ranges.get(key) ?? [0, 1]) : undefined,
-        filter: log ? (/** @type {any} */ _u, /** @type {number[]} */ splits) => splits : undefined,
-        values: (/** @type {any} */ _u, /** @type {number[]} */ splits) =>
-          labels ? splits.map((s) => short(labels[s] ?? String(s), narrow ? 8 : 16)) : log ? axisPowers(splits, this.decades(key)) : axisNumbers(splits),
-      }));
+      axes.push(
+        /** @type {any} */ ({
+          scale: key || "y",
+          show: i < sides,
+          side: i % 2 ? 1 : 3,
+          stroke: colors.ink,
+          grid: i ? { show: false } : grid,
+          ticks,
+          label: axisTitle(mine, narrow),
+          labelSize: 18,
+          labelGap: 0,
+          gap: 4,
+          font: "12px system-ui, sans-serif",
+          labelFont: "600 12px system-ui, sans-serif",
+          size: (/** @type {any} */ _u, /** @type {string[]|null} */ values) =>
+            14 + 6.7 * Math.max(2, ...(values ?? []).map((v) => (v ?? "").length)),
+          space: 34,
+          incrs:
+            labels || whole
+              ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7, 1e8, 1e9]
+              : undefined,
+          splits: labels ? () => states(this.ranges.get(key) ?? [0, 1]) : undefined,
+          filter: log ? (/** @type {any} */ _u, /** @type {number[]} */ splits) => splits : undefined,
+          values: (/** @type {any} */ _u, /** @type {number[]} */ splits) =>
+            labels
+              ? splits.map((s) => short(labels[s] ?? String(s), narrow ? 8 : 16))
+              : log
+                ? axisPowers(splits, this.decades(key))
+                : axisNumbers(splits),
+        }),
+      );
     });
     const focused = this.host.contains(document.activeElement);
     const cursor = this.u?.cursor.left;
@@ -175,13 +205,17 @@ export class Chart {
           points: { show: false },
           drag: { x: true, y: false, setScale: false, dist: 6 },
           bind: {
-            mousedown: (/** @type {any} */ _u, /** @type {any} */ _t, /** @type {(e: MouseEvent) => void} */ handle) => (/** @type {MouseEvent} */ e) => (e.shiftKey || e.button ? null : handle(e)),
+            mousedown:
+              (/** @type {any} */ _u, /** @type {any} */ _t, /** @type {(e: MouseEvent) => void} */ handle) =>
+              (/** @type {MouseEvent} */ e) => (e.shiftKey || e.button ? null : handle(e)),
             dblclick: () => () => null,
           },
         },
         hooks: {
           draw: [() => this.paint()],
-          setCursor: [(/** @type {any} */ u) => this.handlers.cursor(u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null)],
+          setCursor: [
+            (/** @type {any} */ u) => this.handlers.cursor(u.cursor.left >= 0 ? u.posToVal(u.cursor.left, "x") : null),
+          ],
           setSelect: [
             (/** @type {any} */ u) => {
               const { left, width } = u.select;
@@ -220,7 +254,20 @@ export class Chart {
       const y = log
         ? (/** @type {number} */ v) => (v > 0 ? top + (Math.log(high / v) / Math.log(high / low)) * height : NaN)
         : (/** @type {number} */ v) => (Number.isFinite(v) ? top + ((high - v) / (high - low)) * height : NaN);
-      frame = { context, left, top, width, height, ratio: uPlot.pxRatio, from: this.from / 1000, to: this.to / 1000, now: this.now / 1000, y, straight: this.straight, colors: this.colors };
+      frame = {
+        context,
+        left,
+        top,
+        width,
+        height,
+        ratio: uPlot.pxRatio,
+        from: this.from / 1000,
+        to: this.to / 1000,
+        now: this.now / 1000,
+        y,
+        straight: this.straight,
+        colors: this.colors,
+      };
       const end = drawTrace(frame, trace);
       if (end !== null && !Number.isNaN(end)) letters.push({ letter: trace.letter, color: trace.color, y: end });
     }
@@ -257,7 +304,12 @@ export class Chart {
     c.drawImage(source, margin, margin + row * 1.4);
     c.font = `${12 * ratio}px system-ui, sans-serif`;
     lines.forEach((line, i) => c.fillText(line, margin, margin + row * 1.8 + source.height + row * i, source.width));
-    return await new Promise((resolve, reject) => canvas.toBlob((/** @type {Blob|null} */ blob) => (blob ? resolve(blob) : reject(new Error("The browser made no picture."))), "image/png"));
+    return await new Promise((resolve, reject) =>
+      canvas.toBlob(
+        (/** @type {Blob|null} */ blob) => (blob ? resolve(blob) : reject(new Error("The browser made no picture."))),
+        "image/png",
+      ),
+    );
   }
 }
 

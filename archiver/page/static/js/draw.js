@@ -59,7 +59,11 @@ export function drawTrace(f, trace) {
   drawMarks(f, trace, first, last, x);
   for (const [bx, by] of paths.breaks) if (bx >= f.left) drawSign(context, 3, bx, by, f.ratio, f.colors);
   const newest = series.at(Math.min(f.to, f.now));
-  return newest < 0 || series.unknownAt(Math.min(f.to, f.now)) || (pv.kind === "number" && !Number.isFinite(series.y[newest])) ? null : f.y(series.y[newest]);
+  return newest < 0 ||
+    series.unknownAt(Math.min(f.to, f.now)) ||
+    (pv.kind === "number" && !Number.isFinite(series.y[newest]))
+    ? null
+    : f.y(series.y[newest]);
 }
 
 /** A path that goes on where it stopped, or starts anew. */
@@ -126,7 +130,8 @@ function drawBand(f, { series, color, pv }, first, last, x) {
   const half = series.interval / 2;
   const edges = new Path2D();
   const quietAfter = series.quietAfter();
-  const band = (/** @type {number} */ v) => Math.max(f.top - 2, Math.min(f.top + f.height + 2, Number.isNaN(v) ? f.top + f.height + 2 : v));
+  const band = (/** @type {number} */ v) =>
+    Math.max(f.top - 2, Math.min(f.top + f.height + 2, Number.isNaN(v) ? f.top + f.height + 2 : v));
   const top = new Pen();
   const bottom = new Pen();
   context.fillStyle = color;
@@ -138,7 +143,13 @@ function drawBand(f, { series, color, pv }, first, last, x) {
     const [high, low] = [band(f.y(series.high[i])), band(f.y(series.low[i]))];
     const flat = pv.kind === "enum" ? 2 * f.ratio : 0;
     context.fillRect(left, high - flat / 2, width, low - high + flat);
-    if (i > first && series.count[i - 1] && series.t[i] - series.t[i - 1] <= quietAfter && !series.gapIn(series.t[i - 1], series.t[i]) && pv.kind !== "enum") {
+    if (
+      i > first &&
+      series.count[i - 1] &&
+      series.t[i] - series.t[i - 1] <= quietAfter &&
+      !series.gapIn(series.t[i - 1], series.t[i]) &&
+      pv.kind !== "enum"
+    ) {
       const [before, here] = [x(series.t[i - 1]), x(series.t[i])];
       top.draw(before, band(f.y(series.high[i - 1])), here, high);
       bottom.draw(before, band(f.y(series.low[i - 1])), here, low);
@@ -195,8 +206,13 @@ export function drawSign(c, severity, x, y, ratio, colors) {
   c.translate(x, y);
   c.beginPath();
   if (severity === 1) (c.moveTo(0, -r), c.lineTo(r, r * 0.8), c.lineTo(-r, r * 0.8), c.closePath());
-  else if (severity === 2) (c.moveTo(0, -r * 1.2), c.lineTo(r * 1.2, 0), c.lineTo(0, r * 1.2), c.lineTo(-r * 1.2, 0), c.closePath());
-  else (c.moveTo(-r * 0.8, -r * 0.8), c.lineTo(r * 0.8, r * 0.8), c.moveTo(r * 0.8, -r * 0.8), c.lineTo(-r * 0.8, r * 0.8));
+  else if (severity === 2)
+    (c.moveTo(0, -r * 1.2), c.lineTo(r * 1.2, 0), c.lineTo(0, r * 1.2), c.lineTo(-r * 1.2, 0), c.closePath());
+  else
+    (c.moveTo(-r * 0.8, -r * 0.8),
+      c.lineTo(r * 0.8, r * 0.8),
+      c.moveTo(r * 0.8, -r * 0.8),
+      c.lineTo(-r * 0.8, r * 0.8));
   c.lineWidth = (severity === 3 ? 4.5 : 2.5) * ratio;
   c.strokeStyle = colors.surface;
   c.stroke();
@@ -222,9 +238,12 @@ export function drawLetters(f, letters) {
   const { context: c, ratio } = f;
   const size = 15 * ratio;
   const bottom = f.top + f.height - size / 2;
-  const placed = letters.map((l) => ({ ...l, y: Math.max(f.top + size / 2, Math.min(bottom, l.y)) })).sort((a, b) => a.y - b.y);
+  const placed = letters
+    .map((l) => ({ ...l, y: Math.max(f.top + size / 2, Math.min(bottom, l.y)) }))
+    .sort((a, b) => a.y - b.y);
   for (let i = 1; i < placed.length; i++) placed[i].y = Math.max(placed[i].y, placed[i - 1].y + size);
-  for (let i = placed.length - 1, limit = bottom; i >= 0; i--, limit = placed[i + 1].y - size) placed[i].y = Math.min(placed[i].y, limit);
+  for (let i = placed.length - 1, limit = bottom; i >= 0; i--, limit = placed[i + 1].y - size)
+    placed[i].y = Math.min(placed[i].y, limit);
   c.font = `600 ${10.5 * ratio}px system-ui, sans-serif`;
   c.textAlign = "center";
   c.textBaseline = "middle";

@@ -1,7 +1,7 @@
 /** The engine's view: whether the archive records, how much, what it lost and how long the disk lasts; and lists of PVs. */
 
 import { ApiError, isAbort, json, wordsOf } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { showBytes, showCount, showNumber } from "./numbers.js";
 import { REPORTS, showReport } from "./reports.js";
 import { writeState } from "./state.js";
@@ -68,7 +68,18 @@ export class EngineView {
       "div.group.wrap",
       { role: "tablist", "aria-label": "Lists" },
       Object.entries(REPORTS).map(([name, report]) =>
-        h("button", { type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "report", onclick: () => this.choose(name), onkeydown: (/** @type {KeyboardEvent} */ e) => this.move(e) }, report.title),
+        h(
+          "button",
+          {
+            type: "button",
+            role: "tab",
+            id: `tab-${name}`,
+            "aria-controls": "report",
+            onclick: () => this.choose(name),
+            onkeydown: (/** @type {KeyboardEvent} */ e) => this.move(e),
+          },
+          report.title,
+        ),
       ),
     );
     this.body.id = "report";
@@ -105,7 +116,8 @@ export class EngineView {
   async showList() {
     this.listing.abort();
     this.listing = new AbortController();
-    const link = (/** @type {string} */ pv) => writeState({ ...this.state(), view: "plot", pvs: [{ name: pv, hidden: false }] });
+    const link = (/** @type {string} */ pv) =>
+      writeState({ ...this.state(), view: "plot", pvs: [{ name: pv, hidden: false }] });
     await showReport(this.body, this.list, this.state().utc, link, this.listing.signal);
   }
 
@@ -119,7 +131,8 @@ export class EngineView {
       if (!signal.aborted) this.show(status);
     } catch (error) {
       if (signal.aborted || isAbort(error)) return;
-      if (error instanceof ApiError && error.status === 404) fill(this.engines, h("p.card.note", {}, "This server says nothing of its engine."));
+      if (error instanceof ApiError && error.status === 404)
+        fill(this.engines, h("p.card.note", {}, "This server says nothing of its engine."));
       else this.banner(`${wordsOf(error)} The page goes on trying.`);
     }
   }
@@ -131,7 +144,9 @@ export class EngineView {
     fill(
       this.engines,
       several ? h("div.card", {}, h("h2", {}, "All engines"), h("dl.facts", {}, allFacts(status))) : null,
-      status.engines.map((/** @type {any} */ engine) => engineCard(engine, this.state().utc, several ? null : status, opened)),
+      status.engines.map((/** @type {any} */ engine) =>
+        engineCard(engine, this.state().utc, several ? null : status, opened),
+      ),
       status.engines.length ? null : h("p.card", {}, "No engine has written into this archive yet."),
       unreadable(status.unreadable),
     );
@@ -140,14 +155,23 @@ export class EngineView {
 
 /** @param {string} title @param {any} value @param {string} [note] @param {string} [kind] */
 function fact(title, value, note = "", kind = "") {
-  return h("div", { class: kind || null }, h("dt", {}, title), h("dd", {}, h("b", {}, value), note ? h("span.note", {}, ` ${note}`) : null));
+  return h(
+    "div",
+    { class: kind || null },
+    h("dt", {}, title),
+    h("dd", {}, h("b", {}, value), note ? h("span.note", {}, ` ${note}`) : null),
+  );
 }
 
 /** @param {any} status */
 function allFacts(status) {
   const { pvs } = status;
   return [
-    fact("PVs", showCount(pvs.archived + pvs.initial + pvs.paused), `${showCount(pvs.connected)} connected, ${showCount(pvs.initial)} never yet, ${showCount(pvs.paused)} paused`),
+    fact(
+      "PVs",
+      showCount(pvs.archived + pvs.initial + pvs.paused),
+      `${showCount(pvs.connected)} connected, ${showCount(pvs.initial)} never yet, ${showCount(pvs.paused)} paused`,
+    ),
     fact("Events", `${showNumber(status.event_rate, 1)} /s`),
     fact("Received", `${showBytes(status.byte_rate)}/s`),
   ];
@@ -157,7 +181,13 @@ function allFacts(status) {
 function engineCard(e, utc, status, opened) {
   const state = !e.alive ? "stopped" : e.state;
   const good = e.alive && e.state === "recording";
-  if (e.updated === undefined) return h("div.card.engine", { "data-engine": e.name }, h("h2", {}, "Engine ", h("span.alarm.severity-2", {}, "not running")), h("p.note", {}, "No engine writes into this archive. What is stored can be looked at."));
+  if (e.updated === undefined)
+    return h(
+      "div.card.engine",
+      { "data-engine": e.name },
+      h("h2", {}, "Engine ", h("span.alarm.severity-2", {}, "not running")),
+      h("p.note", {}, "No engine writes into this archive. What is stored can be looked at."),
+    );
   const words = !e.alive ? `no sign of life since ${showMoment(e.updated * 1000, utc)}` : (STATES[state] ?? state);
   const dropped = Object.entries(e.dropped ?? {}).filter(([, n]) => Number(n) > 0);
   const lost = dropped.filter(([why]) => !ASKED.has(why)).reduce((sum, [, n]) => sum + Number(n), 0);
@@ -168,19 +198,60 @@ function engineCard(e, utc, status, opened) {
   return h(
     "div.card.engine",
     { "data-engine": e.name },
-    h("h2", {}, e.name === ONLY ? "Engine " : `Engine ${e.name} `, h("span.alarm", { class: good ? "fine" : e.alive ? "severity-1" : "severity-2" }, words), e.alive ? h("span.note", {}, ` up for ${showSpan(Math.max(0, (e.updated - e.started) * 1000))}`) : null),
+    h(
+      "h2",
+      {},
+      e.name === ONLY ? "Engine " : `Engine ${e.name} `,
+      h("span.alarm", { class: good ? "fine" : e.alive ? "severity-1" : "severity-2" }, words),
+      e.alive ? h("span.note", {}, ` up for ${showSpan(Math.max(0, (e.updated - e.started) * 1000))}`) : null,
+    ),
     h(
       "dl.facts",
       {},
-      fact("PVs", showCount(e.pvs), [`${showCount(e.connected)} connected`, e.never_connected ? `${showCount(e.never_connected)} never yet` : "", e.paused_pvs ? `${showCount(e.paused_pvs)} paused` : "", e.off_pvs ? `${showCount(e.off_pvs)} off` : "", known?.aliases ? `${showCount(known.aliases)} aliases` : ""].filter(Boolean).join(", ")),
+      fact(
+        "PVs",
+        showCount(e.pvs),
+        [
+          `${showCount(e.connected)} connected`,
+          e.never_connected ? `${showCount(e.never_connected)} never yet` : "",
+          e.paused_pvs ? `${showCount(e.paused_pvs)} paused` : "",
+          e.off_pvs ? `${showCount(e.off_pvs)} off` : "",
+          known?.aliases ? `${showCount(known.aliases)} aliases` : "",
+        ]
+          .filter(Boolean)
+          .join(", "),
+      ),
       fact("Disconnected", showCount(e.disconnected), "", e.disconnected ? "warn" : ""),
       fact("Received", `${showNumber(e.event_rate, 1)} /s`, `${showCount(e.received)} samples so far`),
-      fact("Written", `${showNumber(e.store_rate, 1)} /s`, e.bytes_per_day === undefined ? "" : `${showBytes(e.bytes_per_day)} a day`),
-      fact("Lag", `${showNumber(e.lag, 2)} s`, e.waiting ? `${showCount(e.waiting)} samples wait` : "", e.lag > 5 ? "warn" : ""),
-      fact("Queue", `${Math.round(queue * 100)} %`, e.paused ? "servers are asked to wait" : "", queue > 0.5 ? "warn" : ""),
-      fact("Disk left", Number.isFinite(days) && days < 36500 ? showSpan(days * 86400e3) : showBytes(e.disk_free), Number.isFinite(days) ? `${showBytes(e.disk_free)} of ${showBytes(e.disk_total)} free` : `of ${showBytes(e.disk_total)}`, days < 7 || e.disk_free < 1e9 ? "warn" : ""),
+      fact(
+        "Written",
+        `${showNumber(e.store_rate, 1)} /s`,
+        e.bytes_per_day === undefined ? "" : `${showBytes(e.bytes_per_day)} a day`,
+      ),
+      fact(
+        "Lag",
+        `${showNumber(e.lag, 2)} s`,
+        e.waiting ? `${showCount(e.waiting)} samples wait` : "",
+        e.lag > 5 ? "warn" : "",
+      ),
+      fact(
+        "Queue",
+        `${Math.round(queue * 100)} %`,
+        e.paused ? "servers are asked to wait" : "",
+        queue > 0.5 ? "warn" : "",
+      ),
+      fact(
+        "Disk left",
+        Number.isFinite(days) && days < 36500 ? showSpan(days * 86400e3) : showBytes(e.disk_free),
+        Number.isFinite(days)
+          ? `${showBytes(e.disk_free)} of ${showBytes(e.disk_total)} free`
+          : `of ${showBytes(e.disk_total)}`,
+        days < 7 || e.disk_free < 1e9 ? "warn" : "",
+      ),
       fact("Lost", showCount(lost), lost ? "samples, see below" : "samples", lost ? "warn" : ""),
-      e.quarantined?.length ? fact("Quarantine", showCount(e.quarantined.length), "files that could not be used", "warn") : null,
+      e.quarantined?.length
+        ? fact("Quarantine", showCount(e.quarantined.length), "files that could not be used", "warn")
+        : null,
     ),
     segments(e),
     dropped.length
@@ -188,7 +259,23 @@ function engineCard(e, utc, status, opened) {
           "details",
           { id, open: opened.has(id) || lost > 0 },
           h("summary", {}, `${showCount(dropped.reduce((sum, [, n]) => sum + Number(n), 0))} samples were not kept`),
-          h("table.plain", {}, h("tbody", {}, dropped.map(([why, n]) => h("tr", {}, h("th", { scope: "row" }, why), h("td.number", {}, showCount(Number(n))), h("td", {}, CAUSES[why] ?? ""))))),
+          h(
+            "table.plain",
+            {},
+            h(
+              "tbody",
+              {},
+              dropped.map(([why, n]) =>
+                h(
+                  "tr",
+                  {},
+                  h("th", { scope: "row" }, why),
+                  h("td.number", {}, showCount(Number(n))),
+                  h("td", {}, CAUSES[why] ?? ""),
+                ),
+              ),
+            ),
+          ),
         )
       : null,
   );
@@ -197,13 +284,44 @@ function engineCard(e, utc, status, opened) {
 /** Bytes and files of each tier. @param {any} e */
 function segments(e) {
   const tiers = e.tiers ?? { all: { segments: e.segments, bytes: e.segment_bytes } };
-  const rows = [{ name: "log", bytes: e.log_bytes, count: e.logs_waiting, what: e.logs_waiting === 1 ? "log waits" : "logs wait" }];
-  for (const name of Object.keys(tiers).sort((a, b) => TIERS.indexOf(a) - TIERS.indexOf(b))) rows.push({ name: name === "all" ? "segments" : name, bytes: tiers[name].bytes, count: tiers[name].segments, what: tiers[name].segments === 1 ? "segment" : "segments" });
-  return h("div.tiers", { role: "list", "aria-label": "Segments by tier" }, rows.map((row) => h("div", { role: "listitem" }, h("span.note", {}, row.name), h("b", {}, showBytes(row.bytes ?? 0)), h("span.note", {}, `${showCount(row.count ?? 0)} ${row.what}`))));
+  const rows = [
+    { name: "log", bytes: e.log_bytes, count: e.logs_waiting, what: e.logs_waiting === 1 ? "log waits" : "logs wait" },
+  ];
+  for (const name of Object.keys(tiers).sort((a, b) => TIERS.indexOf(a) - TIERS.indexOf(b)))
+    rows.push({
+      name: name === "all" ? "segments" : name,
+      bytes: tiers[name].bytes,
+      count: tiers[name].segments,
+      what: tiers[name].segments === 1 ? "segment" : "segments",
+    });
+  return h(
+    "div.tiers",
+    { role: "list", "aria-label": "Segments by tier" },
+    rows.map((row) =>
+      h(
+        "div",
+        { role: "listitem" },
+        h("span.note", {}, row.name),
+        h("b", {}, showBytes(row.bytes ?? 0)),
+        h("span.note", {}, `${showCount(row.count ?? 0)} ${row.what}`),
+      ),
+    ),
+  );
 }
 
 /** @param {Record<string, string>|undefined} files */
 function unreadable(files) {
   const found = Object.entries(files ?? {});
-  return found.length ? h("div.card", { role: "alert" }, h("h2", {}, `${found.length} damaged ${found.length === 1 ? "file is" : "files are"} left out of all answers`), h("ul", {}, found.slice(0, 20).map(([name, why]) => h("li", {}, h("code", {}, name), ` ${why}`)))) : null;
+  return found.length
+    ? h(
+        "div.card",
+        { role: "alert" },
+        h("h2", {}, `${found.length} damaged ${found.length === 1 ? "file is" : "files are"} left out of all answers`),
+        h(
+          "ul",
+          {},
+          found.slice(0, 20).map(([name, why]) => h("li", {}, h("code", {}, name), ` ${why}`)),
+        ),
+      )
+    : null;
 }

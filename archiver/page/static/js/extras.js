@@ -17,9 +17,14 @@ export function extras(host) {
   const cards = new Map();
   /** @param {Item[]} items @param {{from: number, to: number}} window @param {boolean} utc */
   return (items, window, utc) => {
-    const wanted = items.filter((item) => !item.hidden && item.pv && ((item.pv.kind === "string" && item.series) || (item.pv.kind === "array" && item.array)));
+    const wanted = items.filter(
+      (item) =>
+        !item.hidden &&
+        item.pv &&
+        ((item.pv.kind === "string" && item.series) || (item.pv.kind === "array" && item.array)),
+    );
     const names = new Set(wanted.map((item) => item.name));
-    for (const [name, { card }] of cards) if (!names.has(name)) card.remove(), cards.delete(name);
+    for (const [name, { card }] of cards) if (!names.has(name)) (card.remove(), cards.delete(name));
     for (const item of wanted) {
       let entry = cards.get(item.name);
       if (!entry) {
@@ -36,7 +41,32 @@ function textCard() {
   const title = h("h2");
   const note = h("p.note");
   const body = h("tbody");
-  const card = h("section.card.texts", {}, title, note, h("div.scroll", { tabindex: "0" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "Text"), h("th", { scope: "col" }, "Alarm"))), body)));
+  const card = h(
+    "section.card.texts",
+    {},
+    title,
+    note,
+    h(
+      "div.scroll",
+      { tabindex: "0" },
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "Time"),
+            h("th", { scope: "col" }, "Text"),
+            h("th", { scope: "col" }, "Alarm"),
+          ),
+        ),
+        body,
+      ),
+    ),
+  );
   let shown = "";
   return {
     card,
@@ -50,10 +80,23 @@ function textCard() {
       if (key === shown) return;
       shown = key;
       const count = last - first + 1;
-      say(note, count <= 0 ? "No text in this window or before it." : `${series.thinned ? "The window has more texts than are read here; a shorter one shows them. " : ""}${count > ROWS ? `The newest ${ROWS} of ${showCount(count)}, newest first.` : "Newest first; the last one may be older than the window."}`);
+      say(
+        note,
+        count <= 0
+          ? "No text in this window or before it."
+          : `${series.thinned ? "The window has more texts than are read here; a shorter one shows them. " : ""}${count > ROWS ? `The newest ${ROWS} of ${showCount(count)}, newest first.` : "Newest first; the last one may be older than the window."}`,
+      );
       const rows = [];
       for (let i = last; i >= first && rows.length < ROWS; i--)
-        rows.push(h("tr", { class: series.severity[i] === 3 ? "invalid" : null }, h("td", {}, h("time", {}, showMoment(series.t[i] * 1000, utc, 3, series.nanos[i]))), h("td.text", {}, String(series.y[i])), h("td", {}, alarmBadge(series.severity[i], series.status[i]))));
+        rows.push(
+          h(
+            "tr",
+            { class: series.severity[i] === 3 ? "invalid" : null },
+            h("td", {}, h("time", {}, showMoment(series.t[i] * 1000, utc, 3, series.nanos[i]))),
+            h("td.text", {}, String(series.y[i])),
+            h("td", {}, alarmBadge(series.severity[i], series.status[i])),
+          ),
+        );
       fill(body, rows);
     },
   };
@@ -79,14 +122,34 @@ function arrayCard() {
       say(title, item.name + (pv.unit ? ` (${pv.unit})` : ""));
       const values = array.values;
       const thinned = values.length > POINTS ? ", drawn by minimum and maximum" : "";
-      fill(note, `The newest of ${item.count === null ? "its" : showCount(item.count)} arrays in the window: ${showCount(values.length)} elements${thinned}, `, h("time", {}, showMoment(array.t * 1000, utc, 3, array.nanos)), " ", alarmBadge(array.severity, array.status));
+      fill(
+        note,
+        `The newest of ${item.count === null ? "its" : showCount(item.count)} arrays in the window: ${showCount(values.length)} elements${thinned}, `,
+        h("time", {}, showMoment(array.t * 1000, utc, 3, array.nanos)),
+        " ",
+        alarmBadge(array.severity, array.status),
+      );
       u?.destroy();
       u = null;
-      if (pv.text || !values.length) return fill(plot, pv.text ? h("ol.elements", { start: "0" }, values.slice(0, ROWS).map((/** @type {any} */ v) => h("li", {}, String(v)))) : "An empty array.");
+      if (pv.text || !values.length)
+        return fill(
+          plot,
+          pv.text
+            ? h(
+                "ol.elements",
+                { start: "0" },
+                values.slice(0, ROWS).map((/** @type {any} */ v) => h("li", {}, String(v))),
+              )
+            : "An empty array.",
+        );
       plot.replaceChildren();
       const colors = palette();
       const style = getComputedStyle(document.documentElement);
-      const axis = { stroke: colors.ink, grid: { stroke: colors.line, width: 1 }, ticks: { stroke: colors.line, width: 1, size: 4 } };
+      const axis = {
+        stroke: colors.ink,
+        grid: { stroke: colors.line, width: 1 },
+        ticks: { stroke: colors.line, width: 1, size: 4 },
+      };
       u = new uPlot(
         {
           width,
@@ -94,8 +157,28 @@ function arrayCard() {
           legend: { show: false },
           cursor: { show: false },
           scales: { x: { time: false } },
-          axes: [{ ...axis, size: 30, space: 60, values: (/** @type {any} */ _u, /** @type {number[]} */ s) => axisNumbers(s) }, { ...axis, size: 60, space: 30, values: (/** @type {any} */ _u, /** @type {number[]} */ s) => axisNumbers(s) }],
-          series: [{}, { stroke: style.getPropertyValue(item.color.slice(4, -1)).trim(), width: 1.5, points: { show: values.length < 60 } }],
+          axes: [
+            {
+              ...axis,
+              size: 30,
+              space: 60,
+              values: (/** @type {any} */ _u, /** @type {number[]} */ s) => axisNumbers(s),
+            },
+            {
+              ...axis,
+              size: 60,
+              space: 30,
+              values: (/** @type {any} */ _u, /** @type {number[]} */ s) => axisNumbers(s),
+            },
+          ],
+          series: [
+            {},
+            {
+              stroke: style.getPropertyValue(item.color.slice(4, -1)).trim(),
+              width: 1.5,
+              points: { show: values.length < 60 },
+            },
+          ],
         },
         thin(values),
         plot,
@@ -118,8 +201,9 @@ function thin(values) {
       if (low < 0 || /** @type {number} */ (finite[i]) < /** @type {number} */ (finite[low])) low = i;
       if (high < 0 || /** @type {number} */ (finite[i]) > /** @type {number} */ (finite[high])) high = i;
     }
-    if (low < 0) x.push(start), y.push(null);
-    else for (const i of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) x.push(i), y.push(finite[i]);
+    if (low < 0) (x.push(start), y.push(null));
+    else
+      for (const i of low === high ? [low] : [Math.min(low, high), Math.max(low, high)]) (x.push(i), y.push(finite[i]));
   }
   return [x, y];
 }

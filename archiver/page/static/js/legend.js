@@ -43,7 +43,20 @@ export function legend(host, items, actions) {
       h("th", { scope: "row" }, h("span.name", {}, item.name), " ", row.note),
       row.value,
       COLUMNS.map((key) => row[key]),
-      h("td", { class: "drop" }, h("button.plain", { type: "button", title: "Remove from the plot", "aria-label": `Remove ${item.name}`, onclick: () => actions.remove(item) }, "✕")),
+      h(
+        "td",
+        { class: "drop" },
+        h(
+          "button.plain",
+          {
+            type: "button",
+            title: "Remove from the plot",
+            "aria-label": `Remove ${item.name}`,
+            onclick: () => actions.remove(item),
+          },
+          "✕",
+        ),
+      ),
     );
     return row.row;
   });
@@ -56,7 +69,22 @@ export function legend(host, items, actions) {
     COLUMNS.map((key) => h("th.number", { scope: "col" }, key)),
     h("th", { scope: "col" }, h("span.hidden", {}, "Remove")),
   );
-  fill(host, items.length ? h("div.scroll", { tabindex: "0", role: "region", "aria-label": "PVs in the plot" }, h("table.legend", {}, h("caption.hidden", {}, "PVs in the plot with the statistics of the window"), h("thead", {}, head), h("tbody", {}, rows))) : null);
+  fill(
+    host,
+    items.length
+      ? h(
+          "div.scroll",
+          { tabindex: "0", role: "region", "aria-label": "PVs in the plot" },
+          h(
+            "table.legend",
+            {},
+            h("caption.hidden", {}, "PVs in the plot with the statistics of the window"),
+            h("thead", {}, head),
+            h("tbody", {}, rows),
+          ),
+        )
+      : null,
+  );
 
   /**
    * @param {{from: number, to: number}} window ms @param {number|null} cursor s @param {boolean} utc
@@ -73,15 +101,31 @@ export function legend(host, items, actions) {
       row.row.classList.toggle("broken", Boolean(item.error));
       say(row.note, item.error || noteOf(item));
       setValue(row.value, item, cursor ?? Infinity, utc);
-      const s = item.pv && item.pv.kind !== "string" ? item.statistics?.statistics(window.from / 1000, window.to / 1000) : null;
+      const s =
+        item.pv && item.pv.kind !== "string" ? item.statistics?.statistics(window.from / 1000, window.to / 1000) : null;
       const p = item.pv;
-      const number = (/** @type {number|undefined} */ v) => (s && p && v !== undefined ? (p.kind === "enum" && Number.isInteger(v) ? labelOf(p, v) : showNumber(v, p.whole && Number.isInteger(v) ? 0 : p.precision)) : "");
-      const derived = (/** @type {number} */ v) => (s && p ? showNumber(v, p.precision === null ? null : p.precision + 1) : "");
+      const number = (/** @type {number|undefined} */ v) =>
+        s && p && v !== undefined
+          ? p.kind === "enum" && Number.isInteger(v)
+            ? labelOf(p, v)
+            : showNumber(v, p.whole && Number.isInteger(v) ? 0 : p.precision)
+          : "";
+      const derived = (/** @type {number} */ v) =>
+        s && p ? showNumber(v, p.precision === null ? null : p.precision + 1) : "";
       say(row.min, number(s?.low));
       say(row.max, number(s?.high));
       say(row.mean, s && p?.kind === "number" ? derived(s.mean) : "");
       say(row.std, s && p?.kind === "number" ? derived(s.std) : "");
-      say(row.count, s ? showCount(s.count) : item.count !== null ? showCount(item.count) : item.pv && item.series ? showCount(counted(item, window)) : "");
+      say(
+        row.count,
+        s
+          ? showCount(s.count)
+          : item.count !== null
+            ? showCount(item.count)
+            : item.pv && item.series
+              ? showCount(counted(item, window))
+              : "",
+      );
       say(row.first, number(s && item.statistics ? endValue(item, s.first, "first") : undefined));
       say(row.last, number(s && item.statistics ? endValue(item, s.last, "last") : undefined));
     }
@@ -105,7 +149,11 @@ function noteOf(item) {
   const { pv, series } = item;
   if (pv.kind === "array") return pv.description;
   if (series && !series.length) return "no samples up to here";
-  const how = series?.binned ? `mean and band from min to max, each of ${showSpan(series.interval * 1000)}` : series?.thinned ? "drawn by its lowest and highest samples" : "";
+  const how = series?.binned
+    ? `mean and band from min to max, each of ${showSpan(series.interval * 1000)}`
+    : series?.thinned
+      ? "drawn by its lowest and highest samples"
+      : "";
   return [pv.description, how].filter(Boolean).join(" · ");
 }
 
@@ -113,18 +161,28 @@ function noteOf(item) {
 function setValue(cell, item, at, utc) {
   const { pv, series } = item;
   const shown = series && pv ? series.at(at) : -1;
-  if (!series || !pv || shown < 0) return say(cell, pv?.kind === "array" && item.array ? `${item.array.values.length} elements` : "");
+  if (!series || !pv || shown < 0)
+    return say(cell, pv?.kind === "array" && item.array ? `${item.array.values.length} elements` : "");
   if (series.unknownAt(Math.min(at, serverNow() / 1000))) {
     cell.dataset.key = "";
     cell.classList.add("invalid");
     return fill(cell, h("span.now", {}, "not connected"));
   }
-  const range = series.count[shown] > 1 && series.low[shown] < series.high[shown] ? ` (${showNumber(series.low[shown], pv.precision)} … ${showNumber(series.high[shown], pv.precision)})` : "";
+  const range =
+    series.count[shown] > 1 && series.low[shown] < series.high[shown]
+      ? ` (${showNumber(series.low[shown], pv.precision)} … ${showNumber(series.high[shown], pv.precision)})`
+      : "";
   const text = (series.count[shown] > 1 ? "≈ " : "") + showValue(pv, series.y[shown]) + range;
   const time = showMoment(series.t[shown] * 1000, utc, 3, series.nanos[shown]);
   const key = `${text}|${series.severity[shown]}|${series.status[shown]}|${time}`;
   if (cell.dataset.key === key) return;
   cell.dataset.key = key;
   cell.classList.toggle("invalid", series.severity[shown] === 3);
-  fill(cell, h("span.now", {}, text), " ", alarmBadge(series.severity[shown], series.status[shown]), h("time", {}, time));
+  fill(
+    cell,
+    h("span.now", {}, text),
+    " ",
+    alarmBadge(series.severity[shown], series.status[shown]),
+    h("time", {}, time),
+  );
 }

@@ -36,10 +36,16 @@ const banner = (/** @type {string} */ words) => {
 };
 const plot = new PlotView(() => state, change, banner);
 const engine = new EngineView(byId("view-engine"), () => state, banner);
-const pvs = new PvsView(byId("view-pvs"), () => state, change, rights, (/** @type {string[]} */ names) => {
-  change({ view: "plot" }, true);
-  plot.add(names);
-});
+const pvs = new PvsView(
+  byId("view-pvs"),
+  () => state,
+  change,
+  rights,
+  (/** @type {string[]} */ names) => {
+    change({ view: "plot" }, true);
+    plot.add(names);
+  },
+);
 welcome(byId("welcome"), (/** @type {string[]} */ names) => plot.add(names));
 
 function update() {

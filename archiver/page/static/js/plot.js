@@ -2,15 +2,13 @@
 
 import { ApiError, isAbort, serverNow, wordsOf } from "./api.js";
 import { Chart } from "./chart.js";
+import { Controls } from "./controls.js";
 import { byId, fill, h, say, settled, toast } from "./dom.js";
-import { downloadDialog } from "./download.js";
 import { extras } from "./extras.js";
 import { legend } from "./legend.js";
 import { readout } from "./readout.js";
-import { searchBox } from "./search.js";
 import { countSamples, ends, load, metadata, newest, newestArray, pointsFor } from "./source.js";
-import { MAX_PVS } from "./state.js";
-import { TimeError, iso, readMoment, readWindow, relativeText, showMoment, showSpan, zoneName } from "./times.js";
+import { readWindow, showMoment, showSpan, zoneName } from "./times.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./source.js").Window} Window */
@@ -28,16 +26,11 @@ import { TimeError, iso, readMoment, readWindow, relativeText, showMoment, showS
  * @property {string} error in words @property {string} scale
  */
 
-const PRESETS = [["10 min", "-10min"], ["1 h", "-1h"], ["8 h", "-8h"], ["1 d", "-1d"], ["1 w", "-1w"], ["1 y", "-1y"]];
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const DASHES = [[], [7, 3], [2, 2], [8, 2, 2, 2]];
 const TICK = 1000;
 const AGAIN = 60_000;
 const LATE = 10_000;
-const SHORTEST = 20;
-const LONGEST = 100 * 31557600e3;
-const EARLIEST = 0;
-const LATEST = Date.UTC(2262, 0, 1);
 
 export class PlotView {
   /**
@@ -59,140 +52,28 @@ export class PlotView {
     /** @type {number|null} */ this.cursor = null;
     this.active = false;
     this.chart = new Chart(byId("plot"), {
-      window: (from, to) => this.drag(from, to),
-      zoom: (factor, at) => this.zoom(factor, at),
+      window: (from, to) => this.controls.drag(from, to),
+      zoom: (factor, at) => this.controls.zoom(factor, at),
       cursor: (at) => this.moveCursor(at),
     });
     this.readout = readout(byId("readout"), this.chart);
     this.legend = legend(byId("legend"), [], { remove: () => {}, toggle: () => {} });
     this.extras = extras(byId("texts"));
-    this.settle = settled(() => this.change({}, true), 500);
     this.reloadSoon = settled(() => this.reload(), 180);
-    this.controls();
+    this.controls = new Controls(this);
     window.setInterval(() => void this.tick(), TICK);
+  }
+
+  /** Put PVs into the plot. @param {string[]} names */
+  add(names) {
+    this.controls.add(names);
   }
 
   get live() {
     return this.state().to === "now";
   }
 
-  controls() {
-    searchBox(byId("search"), byId("matches"), byId("search-note"), (names) => this.add(names));
-    fill(byId("presets"), PRESETS.map(([label, from]) => h("button", { type: "button", "data-from": from, title: `The last ${label}`, onclick: () => this.show(from, "now") }, label)));
-    byId("window").addEventListener("submit", (/** @type {Event} */ e) => {
-      e.preventDefault();
-      this.enter();
-    });
-    const span = () => this.window.to - this.window.from;
-    byId("back").onclick = () => this.pan(-span() / 2);
-    byId("forth").onclick = () => this.pan(span() / 2);
-    byId("in").onclick = () => this.zoom(0.5, (this.window.from + this.window.to) / 2, true);
-    byId("out").onclick = () => this.zoom(2, (this.window.from + this.window.to) / 2, true);
-    byId("live").onclick = () => this.follow();
-    byId("steps").onclick = () => this.change({ straight: !this.state().straight }, true);
-    byId("share").onclick = () => void share();
-    byId("save").onclick = () => downloadDialog(this.items, this.window, this.state().utc, this.chart);
-    byId("plot").addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => this.key(e));
-    byId("plot").addEventListener("blur", () => this.chart.u && this.chart.setCursor(null));
-  }
-
-  // What the user does
-
-  /** @param {string[]} names */
-  add(names) {
-    const { pvs } = this.state();
-    const fresh = names.filter((name) => !pvs.some((pv) => pv.name === name));
-    if (pvs.length + fresh.length > MAX_PVS) toast(`At most ${MAX_PVS} PVs fit into one plot.`, true);
-    if (!fresh.length && names.length) toast(`${names[0]} is in the plot already.`);
-    const room = fresh.slice(0, MAX_PVS - pvs.length);
-    if (room.length) this.change({ pvs: [...pvs, ...room.map((name) => ({ name, hidden: false }))] }, true);
-  }
-
-  /** Read the form's two times. */
-  enter() {
-    const utc = this.state().utc;
-    const error = byId("window-error");
-    const texts = /** @type {Record<string, string>} */ ({ from: byId("from").value.trim(), to: byId("to").value.trim() || "now" });
-    try {
-      const now = serverNow();
-      const { from, to } = readWindow(texts.from, texts.to, now, utc);
-      error.textContent = "";
-      for (const id of ["from", "to"]) byId(id).removeAttribute("aria-invalid");
-      const live = texts.to.toLowerCase() === "now";
-      this.show(live && /^-/.test(texts.from) ? texts.from.replace(/\s/g, "") : iso(from), live ? "now" : iso(to));
-    } catch (problem) {
-      if (!(problem instanceof TimeError)) throw problem;
-      error.textContent = problem.message;
-      for (const id of ["from", "to"]) {
-        let bad = /before/.test(problem.message);
-        try {
-          readMoment(texts[id], serverNow(), utc, id);
-        } catch {
-          bad = true;
-        }
-        byId(id).toggleAttribute("aria-invalid", bad);
-        if (bad) byId(id).setAttribute("aria-invalid", "true");
-      }
-      byId(byId("from").hasAttribute("aria-invalid") ? "from" : "to").focus();
-    }
-  }
-
-  /** @param {string} from @param {string} to */
-  show(from, to) {
-    this.change({ from, to }, true);
-  }
-
-  /** A window by hand: drawn at once, asked for when the hand rests. @param {number} from @param {number} to ms */
-  drag(from, to) {
-    const span = Math.max(SHORTEST, Math.min(LONGEST, to - from));
-    const start = Math.max(EARLIEST, Math.min(LATEST - span, (from + to - span) / 2));
-    this.change({ from: iso(start), to: iso(start + span) }, false);
-    this.settle();
-  }
-
-  /** @param {number} ms */
-  pan(ms) {
-    const to = this.window.to + ms;
-    const span = this.window.to - this.window.from;
-    if (ms > 0 && to >= serverNow()) return this.show(relativeText(span), "now");
-    this.drag(this.window.from + ms, to);
-  }
-
-  /** @param {number} factor @param {number} at ms @param {boolean} [round] whether a span up to now may be rounded */
-  zoom(factor, at, round = false) {
-    const { from, to } = this.window;
-    if (this.live) {
-      const span = Math.max(SHORTEST, Math.min(LONGEST, (to - from) * factor));
-      this.change({ from: relativeText(round ? rounded(span) : Math.round(span)), to: "now" }, false);
-      this.settle();
-    } else {
-      this.drag(at - (at - from) * factor, at + (to - at) * factor);
-    }
-  }
-
-  /** Follow the present, with the span that there is. */
-  follow() {
-    if (this.live) this.show(iso(this.window.from), iso(this.window.to));
-    else this.show(relativeText(Math.round(this.window.to - this.window.from)), "now");
-  }
-
-  /** @param {KeyboardEvent} e */
-  key(e) {
-    if (e.altKey || e.metaKey || e.target !== e.currentTarget) return;
-    const span = this.window.to - this.window.from;
-    const side = e.key === "ArrowRight" ? 1 : e.key === "ArrowLeft" ? -1 : 0;
-    if (side && e.shiftKey) this.pan((side * span) / 4);
-    else if (side) {
-      const at = this.cursor ?? (side > 0 ? this.window.from : this.window.to) / 1000;
-      const moved = at + (side * (e.ctrlKey ? 0.1 : 0.01) * span) / 1000;
-      this.chart.setCursor(Math.max(this.window.from / 1000, Math.min(this.window.to / 1000 - 1e-6, moved)));
-    } else if (e.key === "+" || e.key === "=") this.zoom(0.5, this.cursor === null ? (this.window.from + this.window.to) / 2 : this.cursor * 1000, true);
-    else if (e.key === "-") this.zoom(2, (this.window.from + this.window.to) / 2, true);
-    else if (e.key === "0" && !this.live) this.follow();
-    else if (e.key === "Escape") this.chart.setCursor(null);
-    else return;
-    e.preventDefault();
-  }
+  // What is shown
 
   /** @param {number|null} at s */
   moveCursor(at) {
@@ -200,8 +81,6 @@ export class PlotView {
     this.readout(this.items, at, this.state().utc);
     this.legend(this.window, at, this.state().utc);
   }
-
-  // What is shown
 
   /** The state changed, or the view came up. */
   update() {
@@ -211,11 +90,22 @@ export class PlotView {
     const known = new Map(this.items.map((item) => [item.name, item]));
     const names = state.pvs.map((pv) => pv.name).join("\n");
     const before = this.items.map((item) => item.name).join("\n");
-    this.items = state.pvs.map(({ name, hidden }, i) => Object.assign(known.get(name) ?? fresh(name), { hidden, letter: LETTERS[i], color: `var(--s${(i % 8) + 1})`, dash: DASHES[Math.floor(i / 8)] }));
+    this.items = state.pvs.map(({ name, hidden }, i) =>
+      Object.assign(known.get(name) ?? fresh(name), {
+        hidden,
+        letter: LETTERS[i],
+        color: `var(--s${(i % 8) + 1})`,
+        dash: DASHES[Math.floor(i / 8)],
+      }),
+    );
     if (names !== before) {
       this.legend = legend(byId("legend"), this.items, {
         remove: (item) => this.change({ pvs: this.state().pvs.filter((pv) => pv.name !== item.name) }, true),
-        toggle: (item) => this.change({ pvs: this.state().pvs.map((pv) => (pv.name === item.name ? { ...pv, hidden: !pv.hidden } : pv)) }, true),
+        toggle: (item) =>
+          this.change(
+            { pvs: this.state().pvs.map((pv) => (pv.name === item.name ? { ...pv, hidden: !pv.hidden } : pv)) },
+            true,
+          ),
       });
     }
     this.moveWindow();
@@ -244,34 +134,61 @@ export class PlotView {
 
   /** Texts and buttons that follow from the state. */
   header() {
-    const { from, to, utc, straight, pvs } = this.state();
+    const { from, utc, straight, pvs } = this.state();
     const live = this.live;
     const inputs = /** @type {Record<string, string>} */ ({
       from: /^-/.test(from) ? from : showMoment(this.window.from, utc, digitsFor(this.window)),
       to: live ? "now" : showMoment(this.window.to, utc, digitsFor(this.window)),
     });
-    for (const [id, text] of Object.entries(inputs)) if (document.activeElement !== byId(id) || byId(id).dataset.shown !== text) (byId(id).value = text), (byId(id).dataset.shown = text);
+    for (const [id, text] of Object.entries(inputs))
+      if (document.activeElement !== byId(id) || byId(id).dataset.shown !== text)
+        ((byId(id).value = text), (byId(id).dataset.shown = text));
     byId("window-error").textContent = "";
     for (const id of ["from", "to"]) byId(id).removeAttribute("aria-invalid");
-    for (const button of byId("presets").children) button.setAttribute("aria-pressed", String(live && button.dataset.from === from));
+    for (const button of byId("presets").children)
+      button.setAttribute("aria-pressed", String(live && button.dataset.from === from));
     byId("live").setAttribute("aria-pressed", String(live));
     byId("steps").setAttribute("aria-pressed", String(!straight));
     say(byId("span"), `${showSpan(this.window.to - this.window.from)}, ${zoneName(this.window.to, utc)}`);
     byId("welcome").hidden = pvs.length > 0;
     byId("save").disabled = byId("share").disabled = !pvs.length;
-    document.title = pvs.length ? `${pvs[0].name}${pvs.length > 1 ? ` and ${pvs.length - 1} more` : ""} – owlshift archive` : "owlshift archive";
+    document.title = pvs.length
+      ? `${pvs[0].name}${pvs.length > 1 ? ` and ${pvs.length - 1} more` : ""} – owlshift archive`
+      : "owlshift archive";
   }
 
   /** One button for each unit: whether its axis is logarithmic. */
   logButtons() {
     const { logs } = this.state();
-    const units = [...new Set(this.items.filter((item) => item.pv?.kind === "number").map((item) => /** @type {any} */ (item.pv).unit))];
+    const units = [
+      ...new Set(
+        this.items.filter((item) => item.pv?.kind === "number").map((item) => /** @type {any} */ (item.pv).unit),
+      ),
+    ];
     const host = byId("logs");
     const key = JSON.stringify([units, logs]);
     if (host.dataset.key === key) return;
-    const focused = host.contains(document.activeElement) ? /** @type {any} */ (document.activeElement).dataset.unit : null;
+    const focused = host.contains(document.activeElement)
+      ? /** @type {any} */ (document.activeElement).dataset.unit
+      : null;
     host.dataset.key = key;
-    fill(host, units.map((unit) => h("button", { type: "button", "data-unit": unit, "aria-pressed": logs.includes(unit), title: "Logarithmic axis", onclick: () => this.change({ logs: logs.includes(unit) ? logs.filter((u) => u !== unit) : [...logs, unit] }, true) }, `log ${unit}`)));
+    fill(
+      host,
+      units.map((unit) =>
+        h(
+          "button",
+          {
+            type: "button",
+            "data-unit": unit,
+            "aria-pressed": logs.includes(unit),
+            title: "Logarithmic axis",
+            onclick: () =>
+              this.change({ logs: logs.includes(unit) ? logs.filter((u) => u !== unit) : [...logs, unit] }, true),
+          },
+          `log ${unit}`,
+        ),
+      ),
+    );
     for (const button of host.children) {
       button.setAttribute("aria-pressed", String(logs.includes(button.dataset.unit)));
       if (button.dataset.unit === focused) button.focus();
@@ -281,10 +198,22 @@ export class PlotView {
   redraw() {
     const { utc, straight, logs } = this.state();
     const style = getComputedStyle(document.documentElement);
-    const drawn = this.items.filter((item) => item.pv && item.series && (item.pv.kind === "number" || item.pv.kind === "enum"));
+    const drawn = this.items.filter(
+      (item) => item.pv && item.series && (item.pv.kind === "number" || item.pv.kind === "enum"),
+    );
     for (const item of drawn) item.scale = scaleOf(/** @type {any} */ (item.pv));
-    this.chart.traces = drawn.map((item) => ({ .../** @type {any} */ (item), color: style.getPropertyValue(item.color.slice(4, -1)).trim() }));
-    Object.assign(this.chart, { from: this.window.from, to: this.window.to, now: serverNow(), utc, straight, logs: new Set(logs.map((unit) => `unit:${unit}`)) });
+    this.chart.traces = drawn.map((item) => ({
+      .../** @type {any} */ (item),
+      color: style.getPropertyValue(item.color.slice(4, -1)).trim(),
+    }));
+    Object.assign(this.chart, {
+      from: this.window.from,
+      to: this.window.to,
+      now: serverNow(),
+      utc,
+      straight,
+      logs: new Set(logs.map((unit) => `unit:${unit}`)),
+    });
     this.chart.update();
     this.logButtons();
     this.legend(this.window, this.cursor, utc);
@@ -323,7 +252,10 @@ export class PlotView {
     } catch (error) {
       if (signal.aborted || isAbort(error)) return;
       const unreachable = error instanceof ApiError && error.status === 0;
-      item.error = error instanceof ApiError && error.status === 404 && /typeinfo/.test(error.message) ? "is not archived" : wordsOf(error);
+      item.error =
+        error instanceof ApiError && error.status === 404 && /typeinfo/.test(error.message)
+          ? "is not archived"
+          : wordsOf(error);
       if (unreachable) this.banner(`${wordsOf(error)} The page goes on trying.`);
     } finally {
       if (!signal.aborted) {
@@ -372,24 +304,46 @@ export class PlotView {
     const asked = Date.now();
     if (items.length) {
       const end = this.window.to + 1000;
-      const answers = await newest(items.map((item) => item.name), end - (asked - this.polledAt) - LATE, end, signal);
+      const answers = await newest(
+        items.map((item) => item.name),
+        end - (asked - this.polledAt) - LATE,
+        end,
+        signal,
+      );
       items.forEach((item, i) => {
         for (const series of new Set([item.series, item.statistics])) {
           series?.append(answers[i]);
           series?.forget(this.window.from / 1000);
         }
         const latest = answers[i].at(-1);
-        if (item.statistics?.binned && latest && !Array.isArray(latest.val)) item.ends = { ...item.ends, last: Number(latest.val) };
+        if (item.statistics?.binned && latest && !Array.isArray(latest.val))
+          item.ends = { ...item.ends, last: Number(latest.val) };
       });
     }
-    for (const item of this.items) if (item.pv?.kind === "array" && !item.error) item.array = await newestArray(item.pv, this.window.to + 1000, signal);
+    for (const item of this.items)
+      if (item.pv?.kind === "array" && !item.error)
+        item.array = await newestArray(item.pv, this.window.to + 1000, signal);
     this.polledAt = asked;
   }
 }
 
 /** @param {string} name @returns {Item} */
 function fresh(name) {
-  return { name, hidden: false, letter: "", color: "", dash: [], pv: null, series: null, statistics: null, array: null, count: null, ends: {}, error: "", scale: "" };
+  return {
+    name,
+    hidden: false,
+    letter: "",
+    color: "",
+    dash: [],
+    pv: null,
+    series: null,
+    statistics: null,
+    array: null,
+    count: null,
+    ends: {},
+    error: "",
+    scale: "",
+  };
 }
 
 /** The y-axis of a PV: one per unit, and one per list of states. @param {import("./series.js").Pv} pv */
@@ -400,20 +354,4 @@ function scaleOf(pv) {
 /** Digits after the second that a window's ends need. @param {Window} window */
 function digitsFor({ from, to }) {
   return to - from < 60_000 || from % 1000 ? 3 : 0;
-}
-
-/** A span that reads well. @param {number} ms */
-function rounded(ms) {
-  const nice = [1e3, 2e3, 5e3, 1e4, 2e4, 3e4, 6e4, 12e4, 3e5, 6e5, 12e5, 18e5, 36e5, 72e5, 144e5, 288e5, 432e5, 864e5, 1728e5, 3456e5, 6048e5, 12096e5, 24192e5, 52596e5, 1577880e4, 31557600e3];
-  return nice.reduce((best, n) => (Math.abs(Math.log(n / ms)) < Math.abs(Math.log(best / ms)) ? n : best), ms < 800 || ms > 6e10 ? ms : nice[0]);
-}
-
-/** Put the address into the clipboard. */
-async function share() {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    toast("The link is copied. Whoever opens it sees these PVs and this window.");
-  } catch {
-    prompt("Copy this link:", location.href);
-  }
 }

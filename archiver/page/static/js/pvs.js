@@ -2,6 +2,7 @@
 
 import { ApiError, isAbort, json, wordsOf } from "./api.js";
 import { fill, h, say, settled, toast } from "./dom.js";
+import { addDialog, removeDialog, samplingDialog } from "./pvs_dialogs.js";
 import { pattern } from "./source.js";
 import { writeState } from "./state.js";
 import { showReported } from "./times.js";
@@ -55,7 +56,13 @@ export class PvsView {
   build() {
     this.built = true;
     this.filter = h("input", {
-      type: "search", id: "filter", placeholder: "Part of a name, or * and ?", "aria-label": "Which PVs: part of a name, or a pattern", spellcheck: "false", autocapitalize: "off", autocomplete: "off",
+      type: "search",
+      id: "filter",
+      placeholder: "Part of a name, or * and ?",
+      "aria-label": "Which PVs: part of a name, or a pattern",
+      spellcheck: "false",
+      autocapitalize: "off",
+      autocomplete: "off",
       oninput: settled(() => this.change({ filter: this.filter.value.trim() }, false), 200),
     });
     this.writers = h(
@@ -63,23 +70,46 @@ export class PvsView {
       { role: "group", "aria-label": "Change the chosen PVs" },
       h("button", { type: "button", id: "pause", onclick: () => this.act("pauseArchivingPV", "paused") }, "Pause"),
       h("button", { type: "button", id: "resume", onclick: () => this.act("resumeArchivingPV", "resumed") }, "Resume"),
-      h("button", { type: "button", id: "alter", onclick: () => this.samplingDialog() }, "Change…"),
-      h("button", { type: "button", id: "remove", onclick: () => this.removeDialog() }, "Remove…"),
+      h("button", { type: "button", id: "alter", onclick: () => samplingDialog(this) }, "Change…"),
+      h("button", { type: "button", id: "remove", onclick: () => removeDialog(this) }, "Remove…"),
     );
-    this.adder = h("button.primary", { type: "button", id: "add", onclick: () => this.addDialog() }, "Add PVs…");
-    this.plotter = h("button", { type: "button", id: "plot-chosen", onclick: () => this.plot([...this.chosen]) }, "Plot");
+    this.adder = h("button.primary", { type: "button", id: "add", onclick: () => addDialog(this) }, "Add PVs…");
+    this.plotter = h(
+      "button",
+      { type: "button", id: "plot-chosen", onclick: () => this.plot([...this.chosen]) },
+      "Plot",
+    );
     this.note = h("p.note", { role: "status" });
     this.rightsNote = h("p.note");
     this.results = h("div", { role: "alert" });
     this.content = h("div.card.flat");
-    fill(this.host, h("div.bar", {}, h("div.search", {}, this.filter), this.plotter, this.writers, h("span.right", {}, this.adder)), this.rightsNote, this.results, this.note, this.content);
+    fill(
+      this.host,
+      h("div.bar", {}, h("div.search", {}, this.filter), this.plotter, this.writers, h("span.right", {}, this.adder)),
+      this.rightsNote,
+      this.results,
+      this.note,
+      this.content,
+    );
   }
 
   /** Who may not change anything does not see how. */
   permissions() {
     const may = this.rights.mayWrite();
     this.writers.hidden = this.adder.hidden = !may;
-    fill(this.rightsNote, may ? null : [this.rights.managed() ? `You may look, but not change anything. ${this.rights.why()} ` : "This archive cannot be changed over HTTP. ", this.rights.managed() ? h("button.plain", { type: "button", onclick: () => this.rights.ask() }, "Use a token…") : null]);
+    fill(
+      this.rightsNote,
+      may
+        ? null
+        : [
+            this.rights.managed()
+              ? `You may look, but not change anything. ${this.rights.why()} `
+              : "This archive cannot be changed over HTTP. ",
+            this.rights.managed()
+              ? h("button.plain", { type: "button", onclick: () => this.rights.ask() }, "Use a token…")
+              : null,
+          ],
+    );
     this.buttons();
   }
 
@@ -98,11 +128,21 @@ export class PvsView {
       /** @type {string[]} */
       const names = await json("mgmt/bpl/getAllPVs", { query: { regex: pattern(filter), limit: LIMIT + 1 }, signal });
       const shown = names.slice(0, LIMIT);
-      const rows = shown.length && this.rights.managed() ? await json("mgmt/bpl/getPVStatus", { body: shown, signal }) : shown.map((name) => ({ pvName: name, status: "Being archived" }));
+      const rows =
+        shown.length && this.rights.managed()
+          ? await json("mgmt/bpl/getPVStatus", { body: shown, signal })
+          : shown.map((name) => ({ pvName: name, status: "Being archived" }));
       if (signal.aborted) return;
       this.rows = rows;
       this.looked = filter;
-      const words = names.length > LIMIT ? `The first ${LIMIT}; type more of the name to see others.` : names.length ? `${names.length} ${names.length === 1 ? "PV" : "PVs"}.` : filter ? "No archived PV has such a name." : "Nothing is archived yet.";
+      const words =
+        names.length > LIMIT
+          ? `The first ${LIMIT}; type more of the name to see others.`
+          : names.length
+            ? `${names.length} ${names.length === 1 ? "PV" : "PVs"}.`
+            : filter
+              ? "No archived PV has such a name."
+              : "Nothing is archived yet.";
       say(this.note, words);
       this.table();
     } catch (error) {
@@ -118,21 +158,60 @@ export class PvsView {
     const key = JSON.stringify([this.rows, may, utc]);
     if (key === this.key) return;
     this.key = key;
-    const focused = document.activeElement instanceof HTMLElement && this.content.contains(document.activeElement) ? document.activeElement.dataset.for : undefined;
-    const all = h("input", { type: "checkbox", "aria-label": "Choose all", "data-for": "*", onchange: () => this.chooseAll(all.checked) });
+    const focused =
+      document.activeElement instanceof HTMLElement && this.content.contains(document.activeElement)
+        ? document.activeElement.dataset.for
+        : undefined;
+    const all = h("input", {
+      type: "checkbox",
+      "aria-label": "Choose all",
+      "data-for": "*",
+      onchange: () => this.chooseAll(all.checked),
+    });
     this.all = all;
     const rows = this.rows.map((row) => {
       const name = row.pvName;
-      const box = h("input", { type: "checkbox", checked: this.chosen.has(name), "aria-label": `Choose ${name}`, "data-for": name, onchange: () => this.choose(name, box.checked) });
+      const box = h("input", {
+        type: "checkbox",
+        checked: this.chosen.has(name),
+        "aria-label": `Choose ${name}`,
+        "data-for": name,
+        onchange: () => this.choose(name, box.checked),
+      });
       const archived = row.status === "Being archived";
       const gone = archived && row.connectionState === "false";
       return h(
         "tr",
         { "data-pv": name },
         h("td", {}, box),
-        h("td.pv", {}, h("a", { href: writeState({ ...this.state(), view: "plot", pvs: [{ name, hidden: false }] }) }, name)),
-        h("td", {}, h("span.alarm", { class: gone || row.status === "Appliance Down" ? "severity-2" : archived ? "fine" : row.status === "Paused" ? "pause" : "severity-1" }, gone ? "disconnected" : (WORDS[row.status] ?? row.status))),
-        h("td", { "data-label": "method" }, row.isMonitored === undefined ? "" : row.isMonitored === "true" ? "monitor" : "scan"),
+        h(
+          "td.pv",
+          {},
+          h("a", { href: writeState({ ...this.state(), view: "plot", pvs: [{ name, hidden: false }] }) }, name),
+        ),
+        h(
+          "td",
+          {},
+          h(
+            "span.alarm",
+            {
+              class:
+                gone || row.status === "Appliance Down"
+                  ? "severity-2"
+                  : archived
+                    ? "fine"
+                    : row.status === "Paused"
+                      ? "pause"
+                      : "severity-1",
+            },
+            gone ? "disconnected" : (WORDS[row.status] ?? row.status),
+          ),
+        ),
+        h(
+          "td",
+          { "data-label": "method" },
+          row.isMonitored === undefined ? "" : row.isMonitored === "true" ? "monitor" : "scan",
+        ),
         h("td.number", { "data-label": "period" }, row.isMonitored === "false" ? `${row.samplingPeriod} s` : ""),
         h("td", { "data-label": "last event" }, showReported(row.lastEvent, utc)),
         h("td", { "data-label": "engine" }, row.appliance ?? ""),
@@ -140,9 +219,34 @@ export class PvsView {
     });
     fill(
       this.content,
-      rows.length ? h("div.scroll", { tabindex: "0", role: "region", "aria-label": "PVs" }, h("table.pvs", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, all), ["PV", "Status", "Method"].map((t) => h("th", { scope: "col" }, t)), h("th.number", { scope: "col" }, "Period"), ["Last event", "Engine"].map((t) => h("th", { scope: "col" }, t)))), h("tbody", {}, rows))) : null,
+      rows.length
+        ? h(
+            "div.scroll",
+            { tabindex: "0", role: "region", "aria-label": "PVs" },
+            h(
+              "table.pvs",
+              {},
+              h(
+                "thead",
+                {},
+                h(
+                  "tr",
+                  {},
+                  h("th", { scope: "col" }, all),
+                  ["PV", "Status", "Method"].map((t) => h("th", { scope: "col" }, t)),
+                  h("th.number", { scope: "col" }, "Period"),
+                  ["Last event", "Engine"].map((t) => h("th", { scope: "col" }, t)),
+                ),
+              ),
+              h("tbody", {}, rows),
+            ),
+          )
+        : null,
     );
-    if (focused) /** @type {any} */ ([...this.content.querySelectorAll("input")].find((input) => input.dataset.for === focused))?.focus();
+    if (focused)
+      /** @type {any} */ (
+        [...this.content.querySelectorAll("input")].find((input) => input.dataset.for === focused)
+      )?.focus();
     this.marks();
   }
 
@@ -186,7 +290,25 @@ export class PvsView {
     const bad = answers.filter((a) => a.status !== "ok" && a.status !== "Archive request submitted");
     const good = answers.length - bad.length;
     if (good) toast(`${good} ${good === 1 ? "PV is" : "PVs are"} ${done}.`);
-    fill(this.results, bad.length ? h("div.card", {}, h("h2", {}, `${bad.length} of ${answers.length} could not be done`), h("ul", {}, bad.slice(0, 50).map((a) => h("li", {}, h("b", {}, a.pvName ?? ""), ` ${a.validation || a.desc || a.status || "refused"}`)))) : null);
+    fill(
+      this.results,
+      bad.length
+        ? h(
+            "div.card",
+            {},
+            h("h2", {}, `${bad.length} of ${answers.length} could not be done`),
+            h(
+              "ul",
+              {},
+              bad
+                .slice(0, 50)
+                .map((a) =>
+                  h("li", {}, h("b", {}, a.pvName ?? ""), ` ${a.validation || a.desc || a.status || "refused"}`),
+                ),
+            ),
+          )
+        : null,
+    );
     if (good) this.chooseAll(false);
     this.key = "";
     void this.look();
@@ -195,88 +317,14 @@ export class PvsView {
   /** @param {unknown} error */
   failed(error) {
     const denied = error instanceof ApiError && (error.status === 401 || error.status === 403);
-    fill(this.results, h("div.card", {}, h("p.error", {}, wordsOf(error)), denied ? h("button", { type: "button", onclick: () => this.rights.ask() }, "Use a token…") : null));
-  }
-
-  /** Period and method, in a form. */
-  samplingFields() {
-    const method = h("select", { id: "method" }, [["", "as policies say"], ["MONITOR", "monitor: every event"], ["SCAN", "scan: the newest in each period"]].map(([value, text]) => h("option", { value }, text)));
-    const period = h("input", { id: "period", inputmode: "decimal", size: 8, value: "1", disabled: true });
-    method.addEventListener("change", () => (period.disabled = method.value !== "SCAN"));
-    return { method, period, row: h("p.fields", {}, h("label", { for: "method" }, "Method "), method, " ", h("label", { for: "period" }, "Period "), period, " s") };
-  }
-
-  /** @param {string} title @param {any[]} content @param {string} action @param {() => Promise<string>|string} run what is wrong, if anything */
-  dialog(title, content, action, run) {
-    const problem = h("p.error", { role: "alert" });
-    const dialog = h(
-      "dialog",
-      { "aria-labelledby": "dialog-title", onclose: () => dialog.remove() },
-      h("h2", { id: "dialog-title" }, title),
+    fill(
+      this.results,
       h(
-        "form",
-        {
-          onsubmit: async (/** @type {Event} */ e) => {
-            e.preventDefault();
-            const wrong = await run();
-            if (wrong) say(problem, wrong);
-            else dialog.close();
-          },
-        },
-        content,
-        problem,
-        h("div.actions", {}, h("button.primary", { type: "submit" }, action), h("button", { type: "button", onclick: () => dialog.close() }, "Cancel")),
+        "div.card",
+        {},
+        h("p.error", {}, wordsOf(error)),
+        denied ? h("button", { type: "button", onclick: () => this.rights.ask() }, "Use a token…") : null,
       ),
     );
-    document.body.append(dialog);
-    dialog.showModal();
   }
-
-  addDialog() {
-    const names = h("textarea", { id: "names", rows: 5, spellcheck: "false", autocapitalize: "off", placeholder: "LAB:Temperature\nLAB:Pressure" });
-    const { method, period, row } = this.samplingFields();
-    this.dialog("Archive PVs", [h("label", { for: "names" }, "Names, one a line or with commas between them"), names, row, h("p.note", {}, "A PV that does not answer yet is archived as soon as it does.")], "Archive", async () => {
-      const list = [...new Set(/** @type {string} */ (names.value).split(/[\s,]+/).filter(Boolean))];
-      if (!list.length) return "Write at least one name.";
-      const wrong = badPeriod(method.value, period.value);
-      if (wrong) return wrong;
-      const how = method.value ? { samplingmethod: method.value, samplingperiod: method.value === "SCAN" ? period.value.trim() : "1.0" } : {};
-      try {
-        this.outcome(await json("mgmt/bpl/archivePV", { body: list.map((pv) => ({ pv, ...how })) }), "archived from now on");
-        return "";
-      } catch (error) {
-        return wordsOf(error);
-      }
-    });
-    names.focus();
-  }
-
-  samplingDialog() {
-    const { method, period, row } = this.samplingFields();
-    method.value = "SCAN";
-    method.remove(0);
-    period.disabled = false;
-    this.dialog(`How ${this.chosen.size === 1 ? [...this.chosen][0] : `${this.chosen.size} PVs`} are sampled`, [row], "Change", () => {
-      const wrong = badPeriod(method.value, period.value);
-      if (!wrong) void this.act("changeArchivalParameters", "changed", { samplingmethod: method.value, samplingperiod: method.value === "SCAN" ? period.value.trim() : "1.0" });
-      return wrong;
-    });
-  }
-
-  removeDialog() {
-    const names = [...this.chosen];
-    const waiting = names.filter((name) => this.rows.some((row) => row.pvName === name && row.status === "Initial sampling"));
-    const rest = names.filter((name) => !waiting.includes(name));
-    this.dialog("Archive no more", [h("p", {}, `${names.length === 1 ? names[0] : `${names.length} PVs`} will not be archived any more. What is stored stays, and can still be plotted. Only paused PVs can be removed.`)], "Remove", async () => {
-      if (waiting.length) await this.act("abortArchivingPV", "taken back", {}, waiting);
-      if (rest.length) await this.act("deletePV", "removed", {}, rest);
-      return "";
-    });
-  }
-}
-
-/** @param {string} method @param {string} period */
-function badPeriod(method, period) {
-  const seconds = Number(period.trim().replace(",", "."));
-  return method === "SCAN" && !(seconds > 0 && seconds <= 86400) ? "The period must be a number of seconds above 0, at most 86400." : "";
 }

@@ -51,14 +51,25 @@ export function searchBox(input, list, note, choose) {
       rows.map((row, i) =>
         h(
           "li",
-          { role: "option", id: `match-${i}`, "aria-selected": "false", class: row.length > 1 ? "all" : null, onmousedown: (/** @type {Event} */ e) => e.preventDefault(), onclick: () => take(i) },
+          {
+            role: "option",
+            id: `match-${i}`,
+            "aria-selected": "false",
+            class: row.length > 1 ? "all" : null,
+            onmousedown: (/** @type {Event} */ e) => e.preventDefault(),
+            onclick: () => take(i),
+          },
           row.length > 1 ? `All ${row.length} of these` : row[0],
         ),
       ),
     );
     list.hidden = !rows.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
-    note.textContent = !shown.length ? "No archived PV has such a name." : more ? `The first ${LIMIT}; type more to see others.` : "";
+    note.textContent = !shown.length
+      ? "No archived PV has such a name."
+      : more
+        ? `The first ${LIMIT}; type more to see others.`
+        : "";
     activate(rows.length ? 0 : -1);
   };
 
@@ -101,6 +112,10 @@ export function searchBox(input, list, note, choose) {
 /** Names as typed first, then those that begin so, then the others. @param {string[]} names @param {string} typed */
 function ranked(names, typed) {
   const small = typed.toLowerCase();
-  const rank = (/** @type {string} */ name) => (name === typed ? 0 : name.toLowerCase() === small ? 1 : name.toLowerCase().startsWith(small) ? 2 : 3);
-  return names.map((name) => ({ name, r: rank(name) })).sort((a, b) => a.r - b.r || (a.name < b.name ? -1 : 1)).map((x) => x.name);
+  const rank = (/** @type {string} */ name) =>
+    name === typed ? 0 : name.toLowerCase() === small ? 1 : name.toLowerCase().startsWith(small) ? 2 : 3;
+  return names
+    .map((name) => ({ name, r: rank(name) }))
+    .sort((a, b) => a.r - b.r || (a.name < b.name ? -1 : 1))
+    .map((x) => x.name);
 }

@@ -4,14 +4,36 @@ export const SEVERITIES = ["", "MINOR", "MAJOR", "INVALID"];
 
 /** EPICS alarm statuses, by number. */
 export const STATUSES = [
-  "NO_ALARM", "READ", "WRITE", "HIHI", "HIGH", "LOLO", "LOW", "STATE", "COS", "COMM", "TIMEOUT", "HW_LIMIT", "CALC",
-  "SCAN", "LINK", "SOFT", "BAD_SUB", "UDF", "DISABLE", "SIMM", "READ_ACCESS", "WRITE_ACCESS",
+  "NO_ALARM",
+  "READ",
+  "WRITE",
+  "HIHI",
+  "HIGH",
+  "LOLO",
+  "LOW",
+  "STATE",
+  "COS",
+  "COMM",
+  "TIMEOUT",
+  "HW_LIMIT",
+  "CALC",
+  "SCAN",
+  "LINK",
+  "SOFT",
+  "BAD_SUB",
+  "UDF",
+  "DISABLE",
+  "SIMM",
+  "READ_ACCESS",
+  "WRITE_ACCESS",
 ];
 
 /** `MAJOR HIHI`, or nothing without an alarm. @param {number} severity @param {number} status */
 export function alarmText(severity, status) {
   if (!severity) return "";
-  return [SEVERITIES[severity] ?? `severity ${severity}`, status ? (STATUSES[status] ?? `status ${status}`) : ""].filter(Boolean).join(" ");
+  return [SEVERITIES[severity] ?? `severity ${severity}`, status ? (STATUSES[status] ?? `status ${status}`) : ""]
+    .filter(Boolean)
+    .join(" ");
 }
 
 /**
@@ -33,7 +55,13 @@ export function alarmText(severity, status) {
 export function describe(name, metadata) {
   const type = String(metadata.DBRType ?? "DBR_SCALAR_DOUBLE");
   const element = type.replace(/^DBR_(SCALAR|WAVEFORM)_/, "");
-  const kind = type.includes("WAVEFORM") ? "array" : element === "STRING" ? "string" : element === "ENUM" ? "enum" : "number";
+  const kind = type.includes("WAVEFORM")
+    ? "array"
+    : element === "STRING"
+      ? "string"
+      : element === "ENUM"
+        ? "enum"
+        : "number";
   const labels = [];
   for (let i = 0; i < 32 && metadata[`ENUM_${i}`] !== undefined; i++) labels.push(String(metadata[`ENUM_${i}`]));
   const precision = Number.parseFloat(metadata.PREC);
@@ -68,7 +96,8 @@ export class Series {
     /** @type {number[]} samples in the bin; 0: one sample as it is */ this.count = [];
     /** @type {number[]} */ this.severity = [];
     /** @type {number[]} */ this.status = [];
-    /** @type {[number, number][]} from when to when nothing was received; the last one may go on for ever */ this.gaps = [];
+    /** @type {[number, number][]} from when to when nothing was received; the last one may go on for ever */ this.gaps =
+      [];
     /** seconds of a bin; 0 when the samples are as they were archived */
     this.interval = 0;
     /** whether samples were left out, and none of those shown stands for them */
@@ -101,10 +130,11 @@ export class Series {
       this.status.push(row.status ?? 0);
       if (Array.isArray(row.val)) {
         const [mean, std, low, high, count] = row.val.map(Number);
-        this.y.push(mean), this.low.push(low), this.high.push(high), this.std.push(std), this.count.push(count);
+        (this.y.push(mean), this.low.push(low), this.high.push(high), this.std.push(std), this.count.push(count));
       } else {
-        const value = typeof row.val === "string" && !NUMERIC.test(row.val) ? row.val : row.val === null ? NaN : Number(row.val);
-        this.y.push(value), this.low.push(value), this.high.push(value), this.std.push(0), this.count.push(0);
+        const value =
+          typeof row.val === "string" && !NUMERIC.test(row.val) ? row.val : row.val === null ? NaN : Number(row.val);
+        (this.y.push(value), this.low.push(value), this.high.push(value), this.std.push(0), this.count.push(0));
       }
     }
     return added;
@@ -172,7 +202,8 @@ export class Series {
   quietAfter() {
     if (this.length < 3) return Infinity;
     const steps = [];
-    for (let i = 1, every = Math.max(1, Math.floor(this.length / 2000)); i < this.length; i += every) steps.push(this.t[i] - this.t[i - 1]);
+    for (let i = 1, every = Math.max(1, Math.floor(this.length / 2000)); i < this.length; i += every)
+      steps.push(this.t[i] - this.t[i - 1]);
     steps.sort((a, b) => a - b);
     return Math.max(8 * steps[Math.floor(steps.length * 0.9)], 3 * this.interval);
   }
@@ -192,9 +223,11 @@ export class Series {
     for (let i = 0; i < this.length; i++) {
       const value = this.y[i];
       const n = this.count[i] || 1;
-      const inside = this.count[i] && this.interval
-        ? Math.floor(this.t[i] / this.interval) >= Math.floor(from / this.interval) && this.t[i] - this.interval / 2 <= to
-        : this.t[i] >= from && this.t[i] <= to;
+      const inside =
+        this.count[i] && this.interval
+          ? Math.floor(this.t[i] / this.interval) >= Math.floor(from / this.interval) &&
+            this.t[i] - this.interval / 2 <= to
+          : this.t[i] >= from && this.t[i] <= to;
       if (!inside || typeof value !== "number" || Number.isNaN(value)) continue;
       if (first < 0) first = i;
       last = i;
@@ -225,6 +258,7 @@ function isGap(row) {
 /** Seconds of the bins of an answer: the smallest distance of two. @param {any[]} rows */
 export function intervalOf(rows) {
   let step = Infinity;
-  for (let i = 1; i < rows.length; i++) step = Math.min(step, rows[i].secs + rows[i].nanos / 1e9 - rows[i - 1].secs - rows[i - 1].nanos / 1e9);
+  for (let i = 1; i < rows.length; i++)
+    step = Math.min(step, rows[i].secs + rows[i].nanos / 1e9 - rows[i - 1].secs - rows[i - 1].nanos / 1e9);
   return Number.isFinite(step) ? step : 1;
 }

@@ -44,7 +44,10 @@ export async function load(pv, window, points, signal) {
   }
   const names = operators(points);
   const ask = async (/** @type {string} */ operator) => {
-    const answer = await json("retrieval/data/getData.json", { query: { pv: `${operator}(${pv.name})`, ...query }, signal });
+    const answer = await json("retrieval/data/getData.json", {
+      query: { pv: `${operator}(${pv.name})`, ...query },
+      signal,
+    });
     return answer[0]?.data ?? [];
   };
   const [rows, extremes] = await Promise.all([ask(names.bins), ask(names.peaks)]);
@@ -105,7 +108,10 @@ export async function ends(name, window, signal) {
  * @returns {Promise<any[][]>} rows of each PV, in the order of the names
  */
 export async function newest(names, from, to, signal) {
-  const answer = await json("retrieval/data/getDataForPVs.json", { query: { pv: names, from: iso(from), to: iso(to) }, signal });
+  const answer = await json("retrieval/data/getDataForPVs.json", {
+    query: { pv: names, from: iso(from), to: iso(to) },
+    signal,
+  });
   if (answer.length !== names.length) throw new ApiError("The archive left out a PV.", 0);
   return answer.map((/** @type {any} */ one) => one.data);
 }
@@ -160,6 +166,14 @@ export async function search(typed, limit, signal) {
 /** The regular expression of what was typed. @param {string} typed */
 export function pattern(typed) {
   const glob = /[*?]/.test(typed);
-  const words = typed.trim().split(/\s+/).map((word) => word.replace(/[.+^${}()|[\]\\\-]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, "."));
+  const words = typed
+    .trim()
+    .split(/\s+/)
+    .map((word) =>
+      word
+        .replace(/[.+^${}()|[\]\\\-]/g, "\\$&")
+        .replace(/\*/g, ".*")
+        .replace(/\?/g, "."),
+    );
   return `(?i)${glob ? words.join(".*") : `.*${words.join(".*")}.*`}`;
 }

@@ -28,34 +28,88 @@ export function readWindow(from, to, now, utc) {
  */
 export function readMoment(text, now, utc, what) {
   const trimmed = text.trim();
-  if (!trimmed) throw new TimeError(`Say when the window ${what === "from" ? "starts" : "ends"}, for example ${what === "from" ? "-1h" : "now"}.`);
+  if (!trimmed)
+    throw new TimeError(
+      `Say when the window ${what === "from" ? "starts" : "ends"}, for example ${what === "from" ? "-1h" : "now"}.`,
+    );
   if (trimmed.toLowerCase() === "now") return now;
   const relative = /^(?:now)?\s*([+-])\s*(\d+(?:\.\d+)?)\s*([a-z]+)$/i.exec(trimmed);
   if (relative) {
-    const unit = UNITS[/** @type {keyof typeof UNITS} */ (relative[3].toLowerCase().replace(/^(hour|day|week|year|min)(ute)?s?$/, (w) => (w.startsWith("min") ? "min" : w[0])))];
+    const unit =
+      UNITS[
+        /** @type {keyof typeof UNITS} */ (
+          relative[3]
+            .toLowerCase()
+            .replace(/^(hour|day|week|year|min)(ute)?s?$/, (w) => (w.startsWith("min") ? "min" : w[0]))
+        )
+      ];
     if (!unit) throw new TimeError(`“${relative[3]}” is no unit of time: use s, min, h, d, w or y.`);
     return now + (relative[1] === "-" ? -1 : 1) * Number(relative[2]) * unit;
   }
   const clock = /^(\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?$/.exec(trimmed);
   if (clock) {
     const [year, month, day] = parts(now, utc);
-    return moment(year, month, day, Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0), Number(clock[4] ?? 0), utc, trimmed);
+    return moment(
+      year,
+      month,
+      day,
+      Number(clock[1]),
+      Number(clock[2]),
+      Number(clock[3] ?? 0),
+      Number(clock[4] ?? 0),
+      utc,
+      trimmed,
+    );
   }
-  const full = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T\s]+(\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?$/i.exec(trimmed);
+  const full =
+    /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[T\s]+(\d{1,2}):(\d{2})(?::(\d{2})(\.\d+)?)?)?\s*(Z|UTC|[+-]\d{2}:?\d{2})?$/i.exec(
+      trimmed,
+    );
   if (!full) throw new TimeError(`Cannot read “${shortened(trimmed)}” as a time. Write 2026-11-20 08:00, -8h or now.`);
   const [, y, mo, d, hh = 0, mm = 0, ss = 0, fraction = 0, zone] = full;
-  const at = moment(Number(y), Number(mo), Number(d), Number(hh), Number(mm), Number(ss), Number(fraction), zone !== undefined || utc, trimmed);
+  const at = moment(
+    Number(y),
+    Number(mo),
+    Number(d),
+    Number(hh),
+    Number(mm),
+    Number(ss),
+    Number(fraction),
+    zone !== undefined || utc,
+    trimmed,
+  );
   if (!zone || /^(Z|UTC)$/i.test(zone)) return at;
   const digits = zone.slice(1).replace(":", "");
   return at - (zone[0] === "-" ? -1 : 1) * (Number(digits.slice(0, 2)) * 60 + Number(digits.slice(2))) * 6e4;
 }
 
 /** @returns {number} */
-function moment(/** @type {number} */ year, /** @type {number} */ month, /** @type {number} */ day, /** @type {number} */ hour, /** @type {number} */ minute, /** @type {number} */ second, /** @type {number} */ fraction, /** @type {boolean} */ utc, /** @type {string} */ text) {
+function moment(
+  /** @type {number} */ year,
+  /** @type {number} */ month,
+  /** @type {number} */ day,
+  /** @type {number} */ hour,
+  /** @type {number} */ minute,
+  /** @type {number} */ second,
+  /** @type {number} */ fraction,
+  /** @type {boolean} */ utc,
+  /** @type {string} */ text,
+) {
   const ms = Math.round(fraction * 1000);
-  const at = utc ? Date.UTC(year, month - 1, day, hour, minute, second, ms) : new Date(year, month - 1, day, hour, minute, second, ms).getTime();
+  const at = utc
+    ? Date.UTC(year, month - 1, day, hour, minute, second, ms)
+    : new Date(year, month - 1, day, hour, minute, second, ms).getTime();
   const days = new Date(Date.UTC(year, month, 0)).getUTCDate();
-  if (month < 1 || month > 12 || day < 1 || day > days || hour > 23 || minute > 59 || second > 59 || !Number.isFinite(at))
+  if (
+    month < 1 ||
+    month > 12 ||
+    day < 1 ||
+    day > days ||
+    hour > 23 ||
+    minute > 59 ||
+    second > 59 ||
+    !Number.isFinite(at)
+  )
     throw new TimeError(`There is no such time as “${shortened(text)}”.`);
   return at;
 }
@@ -67,8 +121,24 @@ const shortened = (text) => (text.length > 40 ? text.slice(0, 40) + "…" : text
 export function parts(ms, utc) {
   const d = new Date(ms);
   return utc
-    ? [d.getUTCFullYear(), d.getUTCMonth() + 1, d.getUTCDate(), d.getUTCHours(), d.getUTCMinutes(), d.getUTCSeconds(), d.getUTCMilliseconds()]
-    : [d.getFullYear(), d.getMonth() + 1, d.getDate(), d.getHours(), d.getMinutes(), d.getSeconds(), d.getMilliseconds()];
+    ? [
+        d.getUTCFullYear(),
+        d.getUTCMonth() + 1,
+        d.getUTCDate(),
+        d.getUTCHours(),
+        d.getUTCMinutes(),
+        d.getUTCSeconds(),
+        d.getUTCMilliseconds(),
+      ]
+    : [
+        d.getFullYear(),
+        d.getMonth() + 1,
+        d.getDate(),
+        d.getHours(),
+        d.getMinutes(),
+        d.getSeconds(),
+        d.getMilliseconds(),
+      ];
 }
 
 const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
@@ -78,7 +148,12 @@ export function showMoment(ms, utc, digits = 0, nanos) {
   if (!Number.isFinite(ms)) return "";
   const whole = Math.floor(ms / 1000) * 1000;
   const [y, mo, d, hh, mm, ss] = parts(whole, utc);
-  const fraction = digits ? "." + String(nanos ?? Math.round((ms - whole) * 1e6)).padStart(9, "0").slice(0, digits) : "";
+  const fraction = digits
+    ? "." +
+      String(nanos ?? Math.round((ms - whole) * 1e6))
+        .padStart(9, "0")
+        .slice(0, digits)
+    : "";
   return `${y}-${two(mo)}-${two(d)} ${two(hh)}:${two(mm)}:${two(ss)}${fraction}`;
 }
 
@@ -89,7 +164,10 @@ export function showReported(text, utc) {
   const found = /^([A-Z][a-z]{2})\/(\d{2})\/(\d{4}) (\d{2}):(\d{2}):(\d{2}) UTC$/.exec(text ?? "");
   if (!found) return text === "Never" ? "never" : (text ?? "");
   const [, month, day, year, hour, minute, second] = found;
-  return showMoment(Date.UTC(Number(year), MONTHS.indexOf(month), Number(day), Number(hour), Number(minute), Number(second)), utc);
+  return showMoment(
+    Date.UTC(Number(year), MONTHS.indexOf(month), Number(day), Number(hour), Number(minute), Number(second)),
+    utc,
+  );
 }
 
 /** As the archive's calls want it. @param {number} ms */
@@ -107,13 +185,19 @@ export function zoneName(ms, utc) {
 /** `3 h 20 min`. @param {number} ms */
 export function showSpan(ms) {
   /** @type {[string, number][]} */
-  const units = [["y", UNITS.y], ["d", UNITS.d], ["h", UNITS.h], ["min", UNITS.min], ["s", UNITS.s]];
+  const units = [
+    ["y", UNITS.y],
+    ["d", UNITS.d],
+    ["h", UNITS.h],
+    ["min", UNITS.min],
+    ["s", UNITS.s],
+  ];
   for (let i = 0; i < units.length; i++) {
     const [name, size] = units[i];
     if (ms >= size * 0.9995 && i < units.length - 1) {
       let whole = Math.floor(ms / size);
       let rest = Math.round((ms - whole * size) / units[i + 1][1]);
-      if (rest * units[i + 1][1] >= size) (whole += 1), (rest = 0);
+      if (rest * units[i + 1][1] >= size) ((whole += 1), (rest = 0));
       return rest && whole < 10 ? `${whole} ${name} ${rest} ${units[i + 1][0]}` : `${Math.round(ms / size)} ${name}`;
     }
   }
@@ -144,7 +228,8 @@ export function axisLabels(seconds, step, utc) {
     else if (step >= 86400) text = `${two(mo)}-${two(d)}`;
     else if (step >= 60) text = `${two(hh)}:${two(mm)}`;
     else if (step >= 1) text = `${two(hh)}:${two(mm)}:${two(ss)}`;
-    else text = `${two(ss)}${(s - Math.floor(s + 1e-9)).toFixed(Math.min(6, Math.ceil(-Math.log10(step)))).replace(/^-?\d/, "")}`;
+    else
+      text = `${two(ss)}${(s - Math.floor(s + 1e-9)).toFixed(Math.min(6, Math.ceil(-Math.log10(step)))).replace(/^-?\d/, "")}`;
     const below = step >= 86400 * 27 || date === before ? "" : date;
     before = date;
     return below ? `${text}\n${below}` : text;

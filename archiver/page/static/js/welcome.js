@@ -8,12 +8,34 @@ export function welcome(host, add) {
   fill(
     host,
     h("h1", {}, "Which PVs?"),
-    h("p", {}, "Type part of a name above, for example ", h("kbd", {}, "l07 vmon"), " or ", h("kbd", {}, "*:VMon"), ", and choose with ", h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " ", h("kbd", {}, "Enter"), "."),
+    h(
+      "p",
+      {},
+      "Type part of a name above, for example ",
+      h("kbd", {}, "l07 vmon"),
+      " or ",
+      h("kbd", {}, "*:VMon"),
+      ", and choose with ",
+      h("kbd", {}, "↑"),
+      " ",
+      h("kbd", {}, "↓"),
+      " ",
+      h("kbd", {}, "Enter"),
+      ".",
+    ),
   );
   const list = h("p.examples");
   host.append(list);
   json("retrieval/bpl/getMatchingPVs", { query: { pv: "*", limit: 5 } }).then(
-    (names) => fill(list, names.length ? "Or one of these: " : "Nothing is archived yet.", names.map((/** @type {string} */ name) => [h("button", { type: "button", onclick: () => add([name]) }, name), " "])),
+    (names) =>
+      fill(
+        list,
+        names.length ? "Or one of these: " : "Nothing is archived yet.",
+        names.map((/** @type {string} */ name) => [
+          h("button", { type: "button", onclick: () => add([name]) }, name),
+          " ",
+        ]),
+      ),
     () => {},
   );
 }
