@@ -99,6 +99,11 @@ class EngineHealth(Device):
         alarm_info=Alarm("Files of the archive were damaged: `owl archive verify` says what is missing"),
     )  # fmt: skip
     Quarantine = readback(Text(QUARANTINE_BYTES), archive=Archive.MONITOR, doc="What is in quarantine")
+    PlacesGood = readback(
+        bool, severities={False: Severity.MINOR}, archive=Archive.MONITOR,
+        doc="Every tier's folder or object store can be used; else segments stay where they are",
+        alarm_info=Alarm("A tier's place is away: engine.json says which and why"),
+    )  # fmt: skip
     LogsWaiting = readback(
         int, warn=(None, 20), archive=SLOWLY, doc="Ended logs that are not segments yet",
         alarm_info=Alarm("Logs don't become segments: see the log of archiver-engine"),
@@ -151,6 +156,7 @@ class EngineHealth(Device):
             (self.DroppedDamaged, float(dropped["damaged"])),
             (self.Damaged, len(quarantined)),
             (self.Quarantine, cut_list(quarantined, QUARANTINE_BYTES)),
+            (self.PlacesGood, not status["places"]),
             (self.LogsWaiting, status["logs_waiting"]),
             (self.Segments, status["segments"]),
             (self.SegmentBytes, float(status["segment_bytes"])),
@@ -195,6 +201,7 @@ def together(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     result["quarantined"] = [
         f"{name}/{piece}" if name else piece for name, status in statuses.items() for piece in status["quarantined"]
     ]
+    result["places"] = {place: why for status in each for place, why in status["places"].items()}
     result["client"] = {
         "malformed": sum(status["client"]["malformed"] for status in each),
         "ignored": sum((Counter(status["client"]["ignored"]) for status in each), Counter()),

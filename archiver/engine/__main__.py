@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         known = f"it has {', '.join(config.engines)}" if config.engines else "it has only one, without a name"
         print(f"site {site.name} has no engine {name!r}; {known}", file=sys.stderr)
         return 2
-    store = StoreWriter(config.store_folder(site.state, name))
+    store = StoreWriter(config.store_folder(site.state, name), config, name)
     try:
         store.open()
     except StoreError as error:

@@ -90,6 +90,7 @@ class Engine:
         self._rates = Rates()
         self._measured = np.where(before["state"] == PvState.CONNECTED, before["rate"], np.nan).astype(np.float64)
         """Events/s by PV id, as policies see them: NaN where it isn't known yet."""
+        self._dropped_before = store.channels["dropped"].astype(np.uint64)
         self._recorder = Recorder(store, config, self._intake, self._pvs)
         self._status = Status(self._recorder)
         self._client = Client(sink=self)
@@ -366,6 +367,7 @@ class Engine:
     async def _write_live(self) -> None:
         table = np.zeros(max(self._store.registry.ids.values(), default=0) + 1, LIVE)
         self._recorder.flow.fill(table)
+        self._add_order_drops(table)
         self._links.fill(table)
         watched = table["state"] == PvState.CONNECTED
         self._rates.look(table["events"], table["bytes"], watched)
@@ -382,6 +384,12 @@ class Engine:
             await asyncio.to_thread(save_live, self._store.layout.folder, table)
         except OSError:
             log.debug("live.npy can't be written")
+
+    def _add_order_drops(self, table: np.ndarray) -> None:
+        """Samples that were out of order, or there already: that shows when a log becomes segments."""
+        now = self._store.channels["dropped"][: len(table)].astype(np.uint64)
+        now[: len(self._dropped_before)] -= self._dropped_before[: len(now)]
+        table["dropped_time"][: len(now)] += now
 
     async def _report(self) -> None:
         while True:

@@ -87,6 +87,7 @@ class Status:
             "tiers": _by_tier(manifest),
             "damaged_bytes": totals.get("damaged_bytes", 0),
             "quarantined": self._quarantined(),
+            "places": store.upkeep.problem(),
             **self._disk(),
             "client": client,
         }
