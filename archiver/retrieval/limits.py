@@ -60,6 +60,8 @@ def count(reader: Reader, found: Found, start: int, end: int, enough: int) -> in
     if not totals or totals[0].samples <= enough:
         return totals[0].samples if totals else 0
     start, end = max(start, totals[0].first_ns or start), min(end, totals[0].last_ns or end)
+    if end < start:
+        return 1  # the newest before the start, at most
     if end - start <= LONG_NS or found.info.dbr not in NUMERIC or found.info.count != 1:
         return _read(reader, found, start, end, enough)
     unit = UNIT_S * NS
