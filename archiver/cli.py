@@ -1,13 +1,13 @@
-"""`owl archive`: read what is archived, and look after it."""
+"""`owl archive`: read what is archived, look after it, and say what is to be archived."""
 
 from __future__ import annotations
 
 import typer
 
-from archiver.commands import care, lake, move, read
-from archiver.management import cli as manage
+from archiver.commands import care, figures, lake, move, read
+from archiver.management import cli as management
 
-app = typer.Typer(no_args_is_help=True, help="Read what is archived, and look after it.")
+app = typer.Typer(no_args_is_help=True, help="Read what is archived, look after it, and say what is to be archived.")
 
-for _part in (read, manage, lake, move, care):
+for _part in (read, figures, lake, move, care, management):
     _part.register(app)

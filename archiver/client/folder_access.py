@@ -14,8 +14,8 @@ from archiver.retrieval import catalogue, source
 from archiver.retrieval.query import DataRequest, Refused, parse_target
 from archiver.retrieval.resolve import Names
 from archiver.store import StoreError
-from archiver.store.group import Reader, open_reader
 from archiver.store.batches import batch_of
+from archiver.store.group import Reader, open_reader
 
 T = TypeVar("T")
 

@@ -93,6 +93,8 @@ class HttpArchive:
         with closing(reply), _unbroken(self.place):
             while piece := reply.read1(PIECE):
                 yield piece
+            if reply.length:
+                raise OSError(f"{reply.length} bytes are missing")
 
     def read(self, pv: str, start_ns: int, end_ns: int) -> Reading:
         """Samples, decoded as they come."""

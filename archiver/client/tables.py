@@ -104,9 +104,21 @@ def csv_rows(batch: pa.RecordBatch, metadata: dict[str, str], labels: bool, pv: 
         named = pa.types.is_integer(values.type)
         columns["state"] = state_column(values, metadata) if named else pa.nulls(len(batch), pa.string())
     columns["severity"], columns["status"] = batch.column("severity"), batch.column("status")
-    out = io.BytesIO()
-    write_csv(pa.table(columns), out, WriteOptions(include_header=False, quoting_style="needed"))
-    return out.getvalue()
+    return csv_bytes(pa.table(columns))
+
+
+def csv_bytes(table: pa.Table) -> bytes:
+    """Rows of CSV, without a header; texts are quoted only when one of them needs it."""
+    for quoting in ("none", "needed"):
+        out = io.BytesIO()
+        try:
+            write_csv(table, out, WriteOptions(include_header=False, quoting_style=quoting))
+        except pa.ArrowInvalid:
+            if quoting == "needed":
+                raise
+            continue
+        return out.getvalue()
+    return b""
 
 
 def parquet_bytes(reading: Reading) -> bytes:

@@ -106,15 +106,15 @@ def _parquet(answer: Answer, path: Path) -> None:
 
 
 def _csv(answer: Answer) -> Iterator[bytes]:
-    import io
     import json
 
     import pyarrow as pa
-    from pyarrow.csv import WriteOptions, write_csv
 
+    from archiver.client.tables import csv_bytes
     from archiver.retrieval.text import pc
 
-    first = True
+    names = [pa.array([name]) for name in answer.schema.names]
+    yield csv_bytes(pa.table(names, names=answer.schema.names))
     for batch in answer.batches:
         columns = []
         for column in batch.columns:
@@ -123,13 +123,7 @@ def _csv(answer: Answer) -> Iterator[bytes]:
             elif pa.types.is_nested(column.type):
                 column = pa.array([None if v is None else json.dumps(v, default=str) for v in column.to_pylist()])
             columns.append(column)
-        out = io.BytesIO()
-        table = pa.table(columns, names=answer.schema.names)
-        write_csv(table, out, WriteOptions(include_header=first, quoting_style="needed"))
-        first = False
-        yield out.getvalue()
-    if first:
-        yield (",".join(f'"{name}"' for name in answer.schema.names) + "\n").encode()
+        yield csv_bytes(pa.table(columns, names=answer.schema.names))
 
 
 def _json(answer: Answer) -> Iterator[bytes]:

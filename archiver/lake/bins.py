@@ -36,8 +36,8 @@ def view(lake: Lake, snapshots: Sequence[Snapshot], kinds: Sequence[str], second
             sqrt(CASE WHEN count > 1 THEN
                 list_sum([p.m2 + p.n * (p.mean - mean) * (p.mean - mean) FOR p IN pieces]) / (count - 1)
                 ELSE 0 END) AS std,
-            low AS min, high AS max, first, last, CAST(first_time AS TIMESTAMPTZ) AS first_time,
-            CAST(last_time AS TIMESTAMPTZ) AS last_time, severity
+            low AS min, high AS max, first, last, make_timestamptz(epoch_ns(first_time) // 1000) AS first_time,
+            make_timestamptz(epoch_ns(last_time) // 1000) AS last_time, severity
         FROM (
             SELECT pv, bin, CAST(sum(count) AS BIGINT) AS count, sum(count * mean) / sum(count) AS mean,
                 list(struct_pack(m2 := m2, n := count, mean := mean)) AS pieces,

@@ -31,7 +31,7 @@ TABLES = (*SAMPLE_KINDS, "numbers", "connections", "pvs", "metadata", "minutes",
 ROWS = 1 << 15
 """Rows of an answer that are fetched at once."""
 
-TIME = "CAST(time AS TIMESTAMPTZ) AS time"
+TIME = "make_timestamptz(epoch_ns(time) // 1000) AS time"
 TIME_NS = "epoch_ns(time) AS time_ns"
 """DuckDB's functions of time know microseconds; what is exact to the nanosecond has a column of its own."""
 
