@@ -139,7 +139,7 @@ def _nth(source: Source, step: int) -> Iterator[Samples]:
 
 
 def _dead_band(source: Source, band: float) -> Iterator[Samples]:
-    """Samples that differ by more than `band` from the last one kept, or in severity, NaN-ness or type.
+    """Samples that differ by more than `band` from the last one kept, or in severity or NaN-ness.
 
     So is the first one after the connection was lost. Which ones are kept depends on those before, one by one.
     """
