@@ -23,6 +23,11 @@ Rows = list[tuple[int, float]]
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+def counter(name: str) -> str:
+    """A record that counts up ten times a second."""
+    return f'record(calc, "{name}") {{ field(SCAN, ".1 second") field(CALC, "VAL+1") field(EGU, "n") }}\n'
+
+
 class Site:
     """A site whose PVs are served by `ioc`; nothing is archived but what is asked for."""
 
