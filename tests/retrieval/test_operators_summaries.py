@@ -180,6 +180,16 @@ def test_millions_of_samples_in_a_week(monkeypatch: pytest.MonkeyPatch):
             assert got[1][0] - got[0][0] == 180 * NS
 
 
+@pytest.mark.parametrize("offset", [0, -1, 1, 30 * NS])
+def test_a_plot_begins_with_the_newest_sample_at_or_before_the_start(offset: int):
+    rows: list[Row] = [((T0 + i * 10) * NS, float(i % 7), 0) for i in range(-10, 20 * 8640)]
+    start = T0 * NS + offset
+    archive = MemoryArchive(samples_of(rows))
+    got = rows_of(process("minmax_100").open(archive, "X", start, start + 10 * DAY * NS))
+    assert archive.touched < 30 and got[0] == [r for r in rows if r[0] <= start][-1]
+    assert got[-1][0] == max(r[0] for r in rows if r[0] <= start + 10 * DAY * NS)
+
+
 @given(st.integers(0, 2 * DAY * NS), st.integers(DAY * NS, 4 * DAY * NS), st.integers(20, 150))
 @settings(max_examples=60, deadline=None)
 def test_extremes_of_tables_and_of_samples(offset: int, length: int, number: int):

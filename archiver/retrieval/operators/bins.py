@@ -188,10 +188,10 @@ def summary_spans(source: Source, grid: Grid) -> list[tuple[int, int, int]]:
     units = [unit for unit in SUMMARY_UNITS if grid.interval_ns % (unit * NS) == 0]
     if not units or not source.has_summaries:
         return []
-    spans = _nested(0, source.start, source.end + 1, units)
+    spans = _nested(0, grid.start, source.end + 1, units)
     if len(spans) == 1 or spans[-1][1] - spans[0][2] < SUMMARY_MINIMUM * NS:
         return []
-    return [spans[0], *(span for span in spans[1:] if span[1] < span[2])]
+    return [(0, source.start, spans[0][2]), *(span for span in spans[1:] if span[1] < span[2])]
 
 
 def _nested(unit: int, low: int, high: int, longer: list[int]) -> list[tuple[int, int, int]]:

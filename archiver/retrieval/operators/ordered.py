@@ -97,8 +97,6 @@ def _loess(whole: Whole, interval: int) -> np.ndarray:
     """Local regression's value at the centre, on a spline; the first sample where there are too few for that."""
     from scipy.interpolate import CubicSpline  # half a second to load, which the service's start need not wait for
 
-    from scipy.interpolate import CubicSpline  # takes half a second to load, and hardly anybody asks for this
-
     found, starts = whole.points, whole.starts
     result = found.values[starts]
     centre = centres(whole.number, interval)
