@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -402,6 +403,31 @@ def test_the_whole_of_a_status(stand: Stand, monkeypatch: pytest.MonkeyPatch) ->
     assert item["connectionLossRegainCount"] == "2" and item["appliance"] == "appliance0"
     never = get(stand.client(), "getPVStatus", pv="SIM:B")[0]
     assert (never["connectionLastRestablished"], never["lastRotateLogs"]) == ("Never", "Never")
+
+
+def test_a_damaged_ledger_is_set_aside_at_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    (folder / "manage.db").write_bytes(b"rubbish" * 1000)
+    made = Stand(folder, ["SIM:A"])
+    try:
+        assert status_of(made, "SIM:A") == "Being archived"
+        assert get(made.client(), "pauseArchivingPV", pv="SIM:A")["status"] == "ok"
+        note = made.ledger.audit()[-1]
+        assert note.what == "ledger set aside" and (folder / note.after["file"]).read_bytes().startswith(b"rubbish")
+    finally:
+        made.close()
+
+
+def test_a_ledger_that_goes_bad_later_is_a_clear_error(stand: Stand) -> None:
+    stand.ledger.pause(["SIM:A"], Identity())
+    stand.ledger.close()
+    for path in stand.folder.glob("manage.db*"):
+        path.write_bytes(b"rubbish" * 1000)
+    answer = stand.client().get("/mgmt/bpl/pauseArchivingPV?pv=SIM:B")
+    assert answer.status_code == 503 and "is damaged" in answer.text
+    answer = stand.client().get("/mgmt/bpl/getPVStatus?pv=SIM:B")
+    assert answer.status_code == 503 and "is damaged" in answer.text
 
 
 # the parser of requests, against anything

@@ -19,7 +19,8 @@ def test_ten_thousand_pvs_start_at_once_and_the_command_line(tmp_path: Path, pre
         names = [f"{prefix}none{n}" for n in range(9_998)] + [a, b]
         (tmp_path / "names").write_text("# what the lab wants\n" + "\n".join(names))
         assert "10000 PVs" in site.owl("add", "--file", str(tmp_path / "names"), "--period", "2")
-        site.wait_status(b, "Being archived")
+        for name in (a, b):
+            site.wait_status(name, "Being archived")
         assert "every event" in site.owl("state", a)
         assert site.owl("report", "never-connected", "-n", "3").count("METAINFO_REQUESTED") == 3
         assert len(json.loads(site.owl("report", "never-connected", "-n", "0", "--json"))) == 9_998
