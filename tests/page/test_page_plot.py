@@ -391,6 +391,26 @@ def test_an_archive_that_goes_away_and_comes_back(view: View):
     view.until("(n) => archivePage.plot.items[0].series.length > n", length)
 
 
+def test_behind_a_proxy_at_another_path(chromium: Any, archive: Archive):
+    view = View(chromium, "http://lab.test/archive")
+    real = archive.url
+
+    def forward(route: Any) -> None:
+        route.fulfill(response=route.fetch(url=route.request.url.replace("http://lab.test/archive", real)))
+
+    view.context.route("http://lab.test/archive/**", forward)
+    view.open(["P:Current"])
+    expect(view.row("P:Current").locator(".now")).to_contain_text("uA")
+    view.page.locator("#share").click()  # no clipboard for a page without TLS
+    expect(view.page.get_by_role("dialog").locator("input")).to_have_value(view.page.url)
+    view.page.keyboard.press("Escape")
+    view.page.locator('nav a[data-view="engine"]').click()
+    expect(view.page.locator("#view-engine .card").first).to_be_visible()
+    view.expected.append("Failed to load resource")
+    view.context.unroute_all(behavior="wait")
+    view.finish()
+
+
 def test_keyboard_alone(view: View, archive: Archive):
     view.open([], iso(archive.now - 3600), iso(archive.now))
     page = view.page

@@ -173,12 +173,22 @@ function rounded(ms) {
   );
 }
 
-/** Put the address into the clipboard. */
+/** Put the address into the clipboard; where a browser has none for a page without TLS, show it. */
 async function share() {
   try {
     await navigator.clipboard.writeText(location.href);
     toast("The link is copied. Whoever opens it sees these PVs and this window.");
   } catch {
-    prompt("Copy this link:", location.href);
+    const input = h("input", { value: location.href, readonly: true, id: "link", size: 60 });
+    const dialog = h(
+      "dialog",
+      { "aria-labelledby": "link-title", onclose: () => dialog.remove() },
+      h("h2", { id: "link-title" }, "Copy this link"),
+      input,
+      h("div.actions", {}, h("button", { type: "button", onclick: () => dialog.close() }, "Close")),
+    );
+    document.body.append(dialog);
+    dialog.showModal();
+    input.select();
   }
 }
