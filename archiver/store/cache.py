@@ -25,8 +25,32 @@ LIMIT = 2048 << 20
 
 _HEAD = struct.Struct("<4sII")
 _MAGIC = b"OWLB"
+_NUMBER = struct.Struct("<q")
 
 Fetch = Callable[[int, int], bytes]
+
+
+AT_ONCE = 8
+"""Blocks fetched in one go at most."""
+
+
+class _Turn:
+    """Whose turn it is to fetch blocks of a file."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+
+
+def _rows(blocks: list[int]) -> list[list[int]]:
+    """Blocks in a row, at most AT_ONCE."""
+    rows: list[list[int]] = []
+    for block in blocks:
+        if rows and rows[-1][-1] == block - 1 and len(rows[-1]) < AT_ONCE:
+            rows[-1].append(block)
+        else:
+            rows.append([block])
+    return rows
 
 
 class BlockCache:
@@ -40,32 +64,59 @@ class BlockCache:
         self._lock = threading.Lock()
         self._blocks: OrderedDict[str, int] | None = None
         self._size = 0
-        self._fetching: dict[str, threading.Lock] = {}
+        self._turns: dict[str, _Turn] = {}
 
-    def get(self, key: str, block: int, size: int, fetch: Fetch) -> bytes:
-        """Block number `block` of the file `key` of `size` bytes; `fetch(start, end)` gets it from its store."""
-        name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-{block}"
-        start, end = block * BLOCK, min((block + 1) * BLOCK, size)
-        content = self._load(name, end - start)
-        if content is not None:
-            self.hits += 1
-            return content
+    def get(self, key: str, first: int, last: int, size: int, fetch: Fetch) -> list[bytes]:
+        """Blocks `first` to `last` of the file `key` of `size` bytes; `fetch(start, end)` gets bytes from its store.
+
+        Blocks that are missing in a row are fetched in one go.
+        """
+        stem = hashlib.sha256(key.encode()).hexdigest()[:32]
         with self._lock:
-            turn = self._fetching.setdefault(name, threading.Lock())
+            turn = self._turns.setdefault(stem, _Turn())
+            turn.users += 1
         try:
-            with turn:
-                # another thread may have fetched it while this one waited for its turn
-                content = self._load(name, end - start)
-                if content is None:
-                    content = fetch(start, end)
-                    self.misses += 1
-                    if len(content) != end - start:
-                        raise OSError(f"{len(content)} bytes instead of {end - start} from the object store")
-                    self._store(name, content)
+            return self._get(stem, first, last, size, fetch, turn.lock)
         finally:
             with self._lock:
-                self._fetching.pop(name, None)
-        return content
+                turn.users -= 1
+                if not turn.users:
+                    self._turns.pop(stem, None)
+
+    def _get(self, stem: str, first: int, last: int, size: int, fetch: Fetch, turn: threading.Lock) -> list[bytes]:
+        def length(block: int) -> int:
+            return min((block + 1) * BLOCK, size) - block * BLOCK
+
+        found = {block: self._load(f"{stem}-{block}", length(block)) for block in range(first, last + 1)}
+        if any(content is None for content in found.values()):
+            # one thread at a time fetches of a file: another may have brought what this one waited for
+            with turn:
+                for block in [block for block, content in found.items() if content is None]:
+                    found[block] = self._load(f"{stem}-{block}", length(block))
+                missing = [block for block, content in found.items() if content is None]
+                for row in _rows(missing):
+                    start, end = row[0] * BLOCK, min((row[-1] + 1) * BLOCK, size)
+                    content = fetch(start, end)
+                    if len(content) != end - start:
+                        raise OSError(f"{len(content)} bytes instead of {end - start} from the object store")
+                    for block in row:
+                        offset = block * BLOCK - start
+                        found[block] = content[offset : offset + length(block)]
+                        self._store(f"{stem}-{block}", found[block] or b"")
+                self.misses += len(missing)
+        self.hits += len(found)
+        return [found[block] or b"" for block in range(first, last + 1)]
+
+    def remember(self, key: str, number: int) -> None:
+        """Keep a number under `key`."""
+        name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-n"
+        if self._load(name, _NUMBER.size) != _NUMBER.pack(number):
+            self._store(name, _NUMBER.pack(number))
+
+    def recall(self, key: str) -> int | None:
+        """The number that is kept under `key`, None for none."""
+        found = self._load(f"{hashlib.sha256(key.encode()).hexdigest()[:32]}-n", _NUMBER.size)
+        return _NUMBER.unpack(found)[0] if found is not None else None
 
     def _path(self, name: str) -> Path:
         return self.folder / name[:2] / name
@@ -159,16 +210,16 @@ class CachedFile(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         """Up to `size` bytes, all to the end for -1."""
         end = self._size if size is None or size < 0 else min(self._place + size, self._size)
-        parts = []
-        while self._place < end:
-            block = self._place // BLOCK
-            if self._last[0] != block:
-                self._last = (block, self._cache.get(self._key, block, self._size, self._fetch))
-            first = self._place - block * BLOCK
-            part = self._last[1][first : first + end - self._place]
-            parts.append(part)
-            self._place += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        start, self._place = self._place, max(self._place, end)
+        if start >= end:
+            return b""
+        first, last = start // BLOCK, (end - 1) // BLOCK
+        if first == last == self._last[0]:
+            return self._last[1][start - first * BLOCK : end - first * BLOCK]
+        blocks = self._cache.get(self._key, first, last, self._size, self._fetch)
+        self._last = (last, blocks[-1])
+        joined = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+        return joined[start - first * BLOCK : end - first * BLOCK]
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill `buffer` as far as the file goes."""

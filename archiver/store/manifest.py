@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from archiver.store.files import StoreError, replace_json
+from archiver.store.files import StoreError, replace_file
 from archiver.store.order import NEVER
 
 FORMAT = "owlshift-archive"
@@ -116,6 +116,11 @@ def load_manifest(path: Path) -> Manifest:
         return Manifest()
     except OSError as error:
         raise StoreError(f"the manifest {path} can't be read: {error.strerror}") from error
+    return parse_manifest(content, str(path))
+
+
+def parse_manifest(content: bytes, source: str) -> Manifest:
+    """The manifest that `content` is; StoreError, which names the `source`, when it is none."""
     try:
         data = orjson.loads(content)
         if data["format"] != FORMAT or data["version"] not in (1, VERSION):
@@ -134,7 +139,7 @@ def load_manifest(path: Path) -> Manifest:
             replaced=tuple((str(place), str(name)) for place, name in data.get("replaced", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} is no manifest of an archive ({error})") from error
+        raise StoreError(f"{source} is no manifest of an archive ({error})") from error
 
 
 def _segment(data: dict[str, Any]) -> Segment:
@@ -144,7 +149,12 @@ def _segment(data: dict[str, Any]) -> Segment:
 
 def save_manifest(path: Path, manifest: Manifest) -> None:
     """Put the manifest in place, durably; OSError when it can't, and then the old one stays."""
-    replace_json(path, {"format": FORMAT, "version": VERSION, **asdict(manifest)})
+    replace_file(path, manifest_json(manifest))
+
+
+def manifest_json(manifest: Manifest) -> bytes:
+    """The content of a manifest's file."""
+    return orjson.dumps({"format": FORMAT, "version": VERSION, **asdict(manifest)})
 
 
 def load_channels(folder: Path, manifest: Manifest) -> np.ndarray:

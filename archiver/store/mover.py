@@ -73,6 +73,11 @@ class Mover:
         return bool(self._copied or self._deleted)
 
     @property
+    def busy(self) -> bool:
+        """Whether anything is still to be done."""
+        return bool(self._copies or self._deletions or self._jobs)
+
+    @property
     def waiting(self) -> int:
         """How many copies are still to be made."""
         return len(self._copies)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ import pyarrow as pa
 
 from archiver.store.cache import BlockCache, CachedFile
 from archiver.store.files import StoreError, reason, replace_file, sync_file, sync_folder
+from archiver.store.s3delete import can_delete, delete
 
 MARKER = "owlshift-place.json"
 FORMAT = "owlshift-place"
@@ -33,6 +36,9 @@ ATTEMPTS = 2
 """An object store that is away must not hold anybody up for minutes: whoever needs it tries again by itself."""
 
 CHUNK = 1 << 22
+
+OPEN_FILES = 256
+"""Files of a store whose size is kept in mind."""
 
 
 class PlaceError(StoreError):
@@ -69,6 +75,10 @@ class Place(Protocol):
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
+        ...
+
+    def stamp(self, name: str) -> object:
+        """Something that is another thing once the file has another content."""
         ...
 
     def list(self) -> list[tuple[str, int]]:
@@ -135,6 +145,12 @@ class LocalPlace:
         with self._asked(name):
             return self.path(name).stat().st_size
 
+    def stamp(self, name: str) -> object:
+        """Inode, time and size."""
+        with self._asked(name):
+            status = self.path(name).stat()
+            return status.st_ino, status.st_mtime_ns, status.st_size
+
     def list(self) -> list[tuple[str, int]]:
         """All files and their sizes, those of conversions that were cut off included."""
         self._there()
@@ -176,20 +192,48 @@ class RemotePlace:
         self.spec = spec
         self.local: Path | None = None
         self._cache = cache
-        self._fs, self._root = _filesystem(spec)
-        self._sizes: dict[str, int] = {}
+        self._fs, self._root, self._options = _filesystem(spec)
+        self._lock = threading.Lock()
+        self._files: OrderedDict[str, Any] = OrderedDict()
 
     def open(self, name: str) -> pa.NativeFile:
         """The file, read through the cache."""
-        size = self._sizes.get(name)
-        if size is None:
-            size = self._sizes[name] = self.size(name)
-        key = f"{self.spec}\n{name}\n{size}"
+        label = f"{self.spec}\n{name}"
+        try:
+            size = self._file(name).size()
+            self._cache.remember(label, size)
+        except PlaceError:
+            # what is in the cache can be read all the same
+            known = self._cache.recall(label)
+            if known is None:
+                raise
+            size = known
+        key = f"{label}\n{size}"
         return pa.PythonFile(CachedFile(self._cache, key, size, lambda start, end: self._range(name, start, end)), "r")
 
+    def _file(self, name: str) -> Any:
+        """The file in the store, asked for only once; several threads may read it at once."""
+        with self._lock:
+            found = self._files.get(name)
+        if found is None:
+            with self._asked(name):
+                found = self._fs.open_input_file(self._path(name))
+            with self._lock:
+                self._files[name] = found
+                while len(self._files) > OPEN_FILES:
+                    self._files.popitem(last=False)
+        return found
+
+    def _drop(self, name: str) -> None:
+        with self._lock:
+            self._files.pop(name, None)
+
     def read_bytes(self, name: str) -> bytes:
-        """All of a file, past the cache."""
-        return b"".join(self.chunks(name))
+        """All of a file; that of a segment through the cache, for it never changes."""
+        if "/" not in name:
+            return b"".join(self.chunks(name))
+        with self.open(name) as file:
+            return file.read()
 
     def put(self, name: str, source: Path) -> None:
         """Upload a file; it is there once all of it is."""
@@ -201,7 +245,7 @@ class RemotePlace:
         self._write(name, iter([content]), len(content))
 
     def _write(self, name: str, pieces: Iterator[bytes], size: int) -> None:
-        self._sizes.pop(name, None)
+        self._drop(name)
         with self._asked(name):
             with self._fs.open_output_stream(self._path(name)) as stream:
                 for piece in pieces:
@@ -212,10 +256,13 @@ class RemotePlace:
 
     def delete(self, name: str) -> None:
         """Remove a file."""
-        self._sizes.pop(name, None)
+        self._drop(name)
         try:
             with self._asked(name):
-                self._fs.delete_file(self._path(name))
+                if self._options is not None and can_delete():
+                    delete(self._path(name), self._options)
+                else:
+                    self._fs.delete_file(self._path(name))
         except FileNotFoundError:
             pass
 
@@ -227,12 +274,22 @@ class RemotePlace:
                 raise FileNotFoundError
             return int(info.size)
 
+    def stamp(self, name: str) -> object:
+        """Time and size."""
+        with self._asked(name):
+            info = self._fs.get_file_info(self._path(name))
+            if not info.is_file:
+                raise FileNotFoundError
+            return info.mtime_ns, info.size
+
     def list(self) -> list[tuple[str, int]]:
         """All files and their sizes."""
         from pyarrow.fs import FileSelector
 
         with self._asked(""):
             infos = self._fs.get_file_info(FileSelector(self._root, recursive=True, allow_not_found=True))
+        if not infos:
+            self._there()
         found = [(info.path[len(self._root) + 1 :], int(info.size)) for info in infos if info.is_file]
         return sorted(entry for entry in found if entry[0] != MARKER)
 
@@ -243,8 +300,12 @@ class RemotePlace:
                 yield piece
 
     def _range(self, name: str, start: int, end: int) -> bytes:
-        with self._asked(name), self._fs.open_input_file(self._path(name)) as file:
-            return bytes(file.read_at(end - start, start))
+        try:
+            with self._asked(name):
+                return bytes(self._file(name).read_at(end - start, start))
+        except PlaceError:
+            self._drop(name)
+            raise
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -305,7 +366,7 @@ def claim(place: Place, archive: str, new: bool) -> None:
         raise PlaceError(f"{place.spec} belongs to another archive; give this one a place of its own")
 
 
-def _filesystem(spec: str) -> tuple[Any, str]:
+def _filesystem(spec: str) -> tuple[Any, str, dict[str, Any] | None]:
     from pyarrow import fs
 
     try:
@@ -314,15 +375,18 @@ def _filesystem(spec: str) -> tuple[Any, str]:
         filesystem, path = fs.FileSystem.from_uri(spec)
     except (ValueError, TypeError, OSError, pa.ArrowException) as error:
         raise PlaceError(f"{spec} is no URL of an object store: {_short(error)}") from error
-    return filesystem, path.rstrip("/")
+    return filesystem, path.rstrip("/"), None
 
 
 S3_OPTIONS = ("endpoint_override", "scheme", "region", "tls_ca_file_path")
 
 
-def _s3(spec: str) -> tuple[Any, str]:
+def _s3(spec: str) -> tuple[Any, str, dict[str, Any]]:
     from pyarrow import fs
 
+    # checksums at the end of a body are something that many stores don't know; every file has its own in the manifest
+    for variable in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
+        os.environ.setdefault(variable, "when_required")
     url = urlsplit(spec)
     options: dict[str, Any] = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
     unknown = sorted(set(options) - set(S3_OPTIONS))
@@ -339,7 +403,7 @@ def _s3(spec: str) -> tuple[Any, str]:
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
         **options,
     )
-    return filesystem, f"{url.netloc}{url.path}".rstrip("/")
+    return filesystem, f"{url.netloc}{url.path}".rstrip("/"), options
 
 
 def _short(error: BaseException) -> str:

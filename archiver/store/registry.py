@@ -39,6 +39,11 @@ class Registry:
         """Time (ns), id, old name and new name (None: forgotten) of every change of a name, in order."""
 
     @property
+    def size(self) -> int:
+        """Bytes of the file that are known."""
+        return self._size
+
+    @property
     def former(self) -> dict[str, int]:
         """Names that PVs had, and the ids of those that had them last."""
         return {old: pv for _, pv, old, _ in self.renames}

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from archiver.store.files import suspect
 from archiver.store.incoming import adopt, waiting
 from archiver.store.manifest import TIERS, Manifest, Segment
 from archiver.store.merge import Merged, Source, load_index, merged_tables
+from archiver.store.mirror import publish
 from archiver.store.mover import Mover, copy_segment
 from archiver.store.names import INDEX, stem_of
 from archiver.store.places import URL, LocalPlace, PlaceError, claim
@@ -40,6 +42,9 @@ log = logging.getLogger(__name__)
 RETRY = 60.0
 """Seconds until segments in a place that is away are looked at again."""
 
+PUBLISH = 300.0
+"""Seconds after which new names and metadata are published, when no segment was."""
+
 
 class Upkeep:
     """The part of a `StoreWriter` that looks after what is stored already."""
@@ -51,6 +56,8 @@ class Upkeep:
         self._unmergeable: set[str] = set()
         self._free_of: tuple[tuple[int, ...], set[str]] = ((), set())
         self._claimed: set[str] = set()
+        self._published: tuple[tuple[tuple[str, str], ...], int] = ((), 0)
+        self._published_at = 0.0
         self.mover = Mover(store.layout)
         self.problems: dict[str, str] = {}
         """Folders of tiers that can't be used at present, and why."""
@@ -72,6 +79,7 @@ class Upkeep:
             or self._expire(expired(self._store.manifest.segments, time.time(), None, by_tier))
             or self._adopt_next()
             or self._move()
+            or self._publish()
             or self._seal()
             or self._delete_replaced()
         )
@@ -433,6 +441,21 @@ class Upkeep:
                 manifest.next(segments=segments, replaced=(*manifest.replaced, *old)), self._store.channels
             )
             self._delete_replaced()
+
+    def _publish(self) -> bool:
+        """Let the mover put the manifest into object stores when what lies there has changed."""
+        manifest, tiers = self._store.manifest, self._store.tiers
+        if not tiers.remote:
+            return False
+        mine = tuple((s.name, s.place) for s in manifest.segments if URL.match(s.place))
+        state = (mine, self._store.registry.size)
+        now = time.monotonic()
+        fresh = mine != self._published[0] or (state != self._published and now - self._published_at > PUBLISH)
+        if mine and fresh:
+            self._published, self._published_at = state, now
+            for place in tiers.remote:
+                self.mover.job(place, partial(publish, self._layout, place, manifest))
+        return False
 
     def _seal(self) -> bool:
         """Give a checksum to a segment of an archive of version 1."""
