@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from archiver.store.arrow import numbers
 from archiver.store.files import sync_file
 from archiver.store.names import HOUR_SUMMARY, MINUTE_SUMMARY
-from archiver.store.summary import NS, Summary, concat, reduce_bins, regroup
+from archiver.store.summary import EMPTY, NS, UNITS, Summary, concat, reduce_bins, regroup_at, starts_of
 
 ENDINGS = {60: MINUTE_SUMMARY, 3600: HOUR_SUMMARY}
 """By the length of the bins in seconds."""
 
-FEWEST = 8
+FEWEST = 20
 """Samples that a PV's bins must have on average to be kept."""
 
 GROUP = 8192
@@ -53,10 +53,11 @@ class SummaryWriter:
     """Writes the summaries of the segment at `path` while its samples go by, PV after PV, each ascending in time."""
 
     def __init__(self, path: Path) -> None:
-        self._files = {unit: _BinFile(path.with_suffix(ending), unit) for unit, ending in ENDINGS.items()}
+        self._minutes, self._hours = (_BinFile(path.with_suffix(ENDINGS[unit]), unit) for unit in UNITS)
+        # bins of the last PV, which may go on
         self._pv = -1
         self._name = ""
-        self._held: list[Summary] = []
+        self._held = EMPTY
 
     def add(
         self,
@@ -69,86 +70,114 @@ class SummaryWriter:
     ) -> None:
         """Take in samples: those of `pv[i]` end at row `ends[i]`."""
         code = np.repeat(np.arange(len(pv)), np.diff(ends, prepend=0))
-        place, bins = reduce_bins(time_ns, values, severity, 60, code)
-        cuts = np.searchsorted(place, np.arange(len(pv) + 1))
-        for i, (number, name) in enumerate(zip(pv.tolist(), names, strict=True)):
-            if number != self._pv:
-                self._flush()
-                self._pv, self._name = number, name
-            if cuts[i + 1] > cuts[i]:
-                self._held.append(bins[int(cuts[i]) : int(cuts[i + 1])])
+        code, bins = reduce_bins(time_ns, values, severity, UNITS[0], code)
+        if self._pv == pv[0]:
+            code = np.concatenate([np.zeros(len(self._held), np.int64), code])
+            bins = concat([self._held, bins])
+        else:
+            self._flush()
+        done = int(np.searchsorted(code, len(pv) - 1))
+        self._pv, self._name, self._held = int(pv[-1]), names[-1], bins[done:]
+        self._put(pv[:-1], names[:-1], code[:done], bins[:done])
+
+    def _put(self, pv: np.ndarray, names: list[str], code: np.ndarray, bins: Summary) -> None:
+        """Write bins of whole PVs; `code`: the PV of each, by its place in `pv`. A bin may come in parts in a row."""
+        if not len(bins):
+            return
+        starts = starts_of(bins.number, code)
+        code, bins = code[starts], regroup_at(bins, bins.number, starts)
+        self._minutes.add(pv, names, code, bins)
+        hours = bins.number // (UNITS[1] // UNITS[0])
+        starts = starts_of(hours, code)
+        self._hours.add(pv, names, code[starts], regroup_at(bins, hours, starts))
 
     def _flush(self) -> None:
-        if not self._held:
-            return
-        minutes = concat(self._held)
-        self._held = []
-        minutes = regroup(minutes, minutes.number)
-        self._files[60].add(self._pv, self._name, minutes)
-        self._files[3600].add(self._pv, self._name, regroup(minutes, minutes.number // 60))
+        self._put(np.array([self._pv]), [self._name], np.zeros(len(self._held), np.int64), self._held)
+        self._held = EMPTY
 
     def close(self, index: np.ndarray) -> None:
         """Put the files in place, durably, and enter in the segment's index where each PV's bins are."""
         self._flush()
-        for file, start, rows in ((self._files[60], "minute", "minutes"), (self._files[3600], "hour", "hours")):
+        by_pv = np.argsort(index["pv"], kind="stable")
+        for file, start, rows in ((self._minutes, "minute", "minutes"), (self._hours, "hour", "hours")):
             file.close()
-            if file.places:
-                by_pv = np.argsort(index["pv"], kind="stable")
-                pvs = np.array(list(file.places), np.int64)
-                where = by_pv[np.searchsorted(index["pv"][by_pv], pvs)]
-                index[start][where] = [place for place, _ in file.places.values()]
-                index[rows][where] = [n for _, n in file.places.values()]
+            for pvs, begin, count in file.places:
+                where = by_pv[np.searchsorted(index["pv"], pvs, sorter=by_pv)]
+                index[start][where], index[rows][where] = begin, count
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        for file in self._files.values():
-            file.abandon()
+        self._minutes.abandon()
+        self._hours.abandon()
 
 
 class _BinFile:
     """One file of bins; it is made only when there is something to write."""
 
     def __init__(self, path: Path, unit: int) -> None:
-        self.places: dict[int, tuple[int, int]] = {}
+        self.places: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        """PVs, the row at which the bins of each begin, and how many they are."""
         self._path = path
         self._part = path.with_suffix(".part")
         self._unit = unit
         self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[tuple[str, Summary]] = []
+        self._waiting: list[tuple[list[str], np.ndarray, Summary]] = []
         self._size = 0
         self._rows = 0
 
-    def add(self, pv: int, name: str, bins: Summary) -> None:
-        if int(bins.count.sum(dtype=np.int64)) < FEWEST * len(bins):
+    def add(self, pv: np.ndarray, names: list[str], code: np.ndarray, bins: Summary) -> None:
+        count = np.bincount(code, minlength=len(pv))
+        samples = np.bincount(code, weights=bins.count, minlength=len(pv))
+        chosen = (count > 0) & (samples >= FEWEST * count)
+        if not chosen.any():
             return
-        self.places[pv] = (self._rows + self._size, len(bins))
-        if len(bins) >= GROUP:
-            self._flush()
-        self._waiting.append((name, bins))
+        if not chosen.all():
+            bins = bins[chosen[code]]
+        count = count[chosen]
+        self.places.append((pv[chosen], self._rows + self._size + np.cumsum(count) - count, count))
+        self._waiting.append(([names[i] for i in np.flatnonzero(chosen).tolist()], count, bins))
         self._size += len(bins)
         if self._size >= GROUP:
-            self._flush()
+            self._flush(last=False)
 
-    def _flush(self) -> None:
-        if not self._waiting:
+    def _flush(self, last: bool) -> None:
+        """Write full row groups; the `last` one needn't be."""
+        names = [name for some, _, _ in self._waiting for name in some]
+        if not names:
             return
+        counts = np.concatenate([count for _, count, _ in self._waiting])
+        bins = concat([part for _, _, part in self._waiting])
+        ends = np.cumsum(counts)
+        start = first = 0
+        while start < len(bins) and (last or len(bins) - start >= GROUP):
+            fits = int(np.searchsorted(ends, start + GROUP, "right"))
+            end = int(ends[fits - 1]) if fits > first else min(int(ends[first]), start + LARGE)
+            until = max(fits, first + 1)
+            lengths = np.minimum(ends[first:until], end) - np.maximum(ends[first:until] - counts[first:until], start)
+            self._write(names[first:until], lengths, bins[start:end])
+            start, first = end, int(np.searchsorted(ends, end, "right"))
+        left = bins[start:]
+        self._waiting, self._size = [], len(left)
+        if len(left):
+            counts = counts[first:].copy()
+            counts[0] = int(ends[first]) - start
+            self._waiting = [(names[first:], counts, left)]
+
+    def _write(self, names: list[str], lengths: np.ndarray, bins: Summary) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._part, SCHEMA, **_OPTIONS)
-        bins = concat([part for _, part in self._waiting])
-        codes = np.repeat(np.arange(len(self._waiting), dtype=np.int32), [len(part) for _, part in self._waiting])
         columns: dict[str, Any] = {name: pa.array(getattr(bins, name)) for name in ("count", *_FLOATS, "severity")}
-        names = pa.array([name for name, _ in self._waiting], pa.string())
-        columns["pv"] = pa.DictionaryArray.from_arrays(pa.array(codes), names)
+        codes = np.repeat(np.arange(len(names), dtype=np.int32), lengths)
+        columns["pv"] = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))
         columns["time"] = pa.array(bins.number * (self._unit * NS)).cast(_TIME)
         columns["first_time"] = pa.array(bins.first_ns).cast(_TIME)
         columns["last_time"] = pa.array(bins.last_ns).cast(_TIME)
         table = pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
-        self._writer.write_table(table, row_group_size=LARGE)
+        self._writer.write_table(table, row_group_size=max(1, len(bins)))
         self._rows += len(bins)
-        self._waiting, self._size = [], 0
 
     def close(self) -> None:
-        self._flush()
+        self._flush(last=True)
         if self._writer is None:
             self._path.unlink(missing_ok=True)
             return

@@ -82,10 +82,7 @@ def reduce_bins(
     if not len(values):
         return np.zeros(0, np.int64), EMPTY
     number = time_ns // (unit_s * NS)
-    new = number[1:] != number[:-1]
-    if code is not None:
-        new |= code[1:] != code[:-1]
-    starts = np.concatenate(([0], np.flatnonzero(new) + 1))
+    starts = starts_of(number, code)
     ends = np.append(starts[1:], len(number))
     count = ends - starts
     with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
@@ -109,9 +106,19 @@ def reduce_bins(
 
 def regroup(summary: Summary, number: np.ndarray) -> Summary:
     """Longer bins out of shorter ones: those in a row that have the same `number` (i8, ascending) become one."""
-    if not len(summary):
-        return summary
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(number)) + 1))
+    return regroup_at(summary, number, starts_of(number)) if len(summary) else summary
+
+
+def starts_of(number: np.ndarray, code: np.ndarray | None = None) -> np.ndarray:
+    """Where in `number` (not empty) another one begins, or another `code`."""
+    new = number[1:] != number[:-1]
+    if code is not None:
+        new |= code[1:] != code[:-1]
+    return np.concatenate(([0], np.flatnonzero(new) + 1))
+
+
+def regroup_at(summary: Summary, number: np.ndarray, starts: np.ndarray) -> Summary:
+    """As `regroup`, where it is known at which bins the longer ones begin."""
     if len(starts) == len(number):
         return Summary(number, *(getattr(summary, name) for name in FIELDS[1:]))
     lengths = np.diff(np.append(starts, len(number)))
