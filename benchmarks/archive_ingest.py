@@ -152,7 +152,9 @@ def main() -> None:
     parser.add_argument("--max", action="store_true", help="look for the largest rate without a loss")
     parser.add_argument("--records", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rates", default="250000,500000,1000000,1500000,2000000", help="of the replay, events/s")
+    parser.add_argument(
+        "--rates", default="250000,500000,1000000,2000000,3000000,4000000", help="of the replay, events/s"
+    )
     parser.add_argument("--no-peers", action="store_true", help="only the archive")
     options = parser.parse_args()
     if options.max:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from archiver.config import ArchiverConfig
 from archiver.engine.engine import Engine, site_config, use_ca_addresses
+from archiver.engine.memory import keep_memory
 from archiver.store import StoreError, StoreWriter
 from owlshift.kinds import LOG_FORMAT
 from owlshift.site import Site, SiteError, load_site
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"archiver-engine: {error}", file=sys.stderr)
         return 1
     use_ca_addresses(site, config)
+    keep_memory()
     return asyncio.run(_run(site, config, store, name))
 
 

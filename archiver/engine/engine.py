@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ from archiver.management.ledger import Job, PvEntry
 from archiver.store import StoreWriter
 from archiver.store.events import ENGINE_PV, STARTED, STOPPED
 from archiver.store.files import reason
-from archiver.store.live import LIVE, PvState, load_live, save_live
+from archiver.store.live import LIVE, SCAN, PvState, load_live, save_live
 from owlshift.ca import Batch, ChannelInfo, Client
 from owlshift.site import Site, SiteError, load_site
 
@@ -71,6 +71,18 @@ def use_ca_addresses(site: Site, config: ArchiverConfig) -> None:
     os.environ.update(addresses)
 
 
+def remembered(before: np.ndarray, names: Mapping[int, str]) -> dict[str, PvEntry]:
+    """What people had asked for, as far as an engine's last table of PVs tells: for a start without a ledger."""
+    result: dict[str, PvEntry] = {}
+    for pv in np.flatnonzero(before["state"]).tolist():
+        if pv in names:
+            method = "scan" if before["method"][pv] == SCAN else "monitor"
+            paused = before["state"][pv] == PvState.PAUSED
+            period = float(before["period"][pv]) or None
+            result[names[pv]] = PvEntry(names[pv], requested=True, paused=bool(paused), method=method, period=period)
+    return result
+
+
 def catalogue_prefixes(site: Site, config: ArchiverConfig) -> list[str]:
     """The prefixes of the IOCs whose catalogues are followed: the site's, and the archiver's own."""
     own = [config.ioc_prefix(site.prefix)] if config.system else []
@@ -103,7 +115,8 @@ class Engine:
         self._descriptions = Descriptions(store)
         self._catalogues = Catalogues(self._replan)
         self._follower = LedgerFollower(
-            config.archive_folder(site.state) / "manage.db", name, self._do_job, self._entries_changed
+            *(config.archive_folder(site.state) / "manage.db", name, self._do_job, self._entries_changed),
+            remembered=lambda: remembered(before, store.registry.names),
         )
         self._registry = ThreadPoolExecutor(1, "registry")
         """The thread in which alone the registry is written."""

@@ -22,8 +22,9 @@ RETRY = 1.0
 class LedgerFollower:
     """Looks at the ledger for ever. While it can't be read, what was read last still holds.
 
-    `do_job` carries out a job before the entries that came with it are told; `changed` gets all entries and the names
-    of those that are new, changed or gone.
+    `remembered` is what the engine before this one archived: that holds until the ledger can be read for the first
+    time. `do_job` carries out a job before the entries that came with it are told; `changed` gets all entries and the
+    names of those that are new, changed or gone.
     """
 
     def __init__(
@@ -32,17 +33,19 @@ class LedgerFollower:
         engine: str,
         do_job: Callable[[Job], Awaitable[None]],
         changed: Callable[[dict[str, PvEntry], set[str]], None],
+        remembered: Callable[[], dict[str, PvEntry]] = dict,
     ) -> None:
         self.path = path
         self.problem = ""
         """Why the ledger can't be followed, if so."""
         self.version = -1
         self._engine = engine
-        self._do_job, self._changed = do_job, changed
+        self._do_job, self._changed, self._remembered = do_job, changed, remembered
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._ledger: Ledger | None = None
         self._view: LedgerView | None = None
         self._entries: dict[str, PvEntry] = {}
+        self._guessed: set[str] = set()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -61,12 +64,16 @@ class LedgerFollower:
                     await self._do_job(job)
                     await loop.run_in_executor(self._thread, self._finish, job.id)
                 if names or self.version < 0:
-                    self._changed(entries, names)
+                    self._changed(entries, names | self._guessed)
+                    self._guessed = set()
                 view = self._view
                 self.version = view.version if view is not None else -1
         except (LedgerError, sqlite3.Error, OSError) as error:
             if not self.problem:
                 log.error("%s: what is archived stays as it is, trying on", error)
+                if self.version < 0 and (entries := self._remembered()):
+                    self._guessed = set(entries)
+                    self._changed(entries, self._guessed)
             self.problem = str(error)
             # what was read but not told is read again
             self._view = None if self._view is None or self._view.version != self.version else self._view

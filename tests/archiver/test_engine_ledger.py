@@ -115,6 +115,31 @@ def test_what_was_asked_for_outlives_a_restart(stand: EngineStand, prefix: str) 
         stand.stop()
 
 
+def test_a_start_without_a_ledger_goes_on_with_what_was_archived(stand: EngineStand, prefix: str) -> None:
+    names = [f"{prefix}{i}" for i in range(3)]
+    stand.write_site()
+    with ioc_of(stand, *(counter(name) for name in names)):
+        stand.start()
+        ledger = ledger_of(stand)
+        ledger.request([names[0], Request(names[1], method="scan", period=0.5), names[2]], WHO)
+        stand.wait_status("all", connected=3)
+        ledger.pause([names[2]], WHO)
+        stand.wait_status("one paused", paused_pvs=1)
+        ledger.close()
+        stand.stop()
+        path = stand.archive / "manage.db"
+        good = path.read_bytes()
+        path.write_bytes(b"this is no database" * 1000)
+        stand.start()
+        stand.wait_status("the same as before", connected=2, paused_pvs=1)
+        wait_row(stand, names[1], method=SCAN, period=0.5)
+        (stand.archive / "good").write_bytes(good)
+        (stand.archive / "good").replace(path)
+        wait_until(lambda: not stand.status()["ledger"]["problem"], TIMEOUT, "the ledger to be good again")
+        stand.wait_status("the same as before", connected=2, paused_pvs=1)
+        stand.stop()
+
+
 def test_ten_thousand_in_one_request(stand: EngineStand, prefix: str) -> None:
     names = [f"{prefix}{i:05d}" for i in range(10_000)]
     stand.write_site()
