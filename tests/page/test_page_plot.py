@@ -382,9 +382,12 @@ def test_what_the_server_says_in_words(view: View):
 
 def test_an_archive_that_goes_away_and_comes_back(view: View):
     view.expected.append("Failed to load resource")
-    view.open(["P:Live"], "-1min", "now")
+    view.open(["P:Live", "P:NoSuch"], "-1min", "now")
     view.context.route("**/retrieval/**", lambda route: route.abort())
     expect(view.page.locator("#banner")).to_contain_text("The archive does not answer")
+    for _ in range(8):
+        with view.page.expect_request("**/retrieval/**"):
+            expect(view.page.locator("#banner")).to_be_visible()
     view.context.unroute("**/retrieval/**")
     expect(view.page.locator("#banner")).to_be_hidden()
     length = view.item("P:Live", "i.series.length")

@@ -29,6 +29,7 @@ import { readWindow, showMoment, showSpan, zoneName } from "./times.js";
 const LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const DASHES = [[], [7, 3], [2, 2], [8, 2, 2, 2]];
 const TICK = 1000;
+const RETRY = 5000;
 const AGAIN = 60_000;
 const LATE = 10_000;
 
@@ -46,6 +47,7 @@ export class PlotView {
     this.loaded = "";
     this.loadedAt = 0;
     this.polledAt = 0;
+    this.retriedAt = 0;
     this.loads = new AbortController();
     this.pending = 0;
     this.polling = false;
@@ -283,13 +285,17 @@ export class PlotView {
     const span = this.window.to - this.window.from;
     const grown = this.items.some((item) => item.series && item.series.length > 30_000);
     const missed = now - this.polledAt > 5 * TICK + LATE;
-    const failed = this.items.some((item) => item.error) && now - this.loadedAt > 5000;
-    if (grown || missed || failed || now - this.loadedAt > Math.max(AGAIN, span / 500)) return this.reload();
+    if (grown || missed || now - this.loadedAt > Math.max(AGAIN, span / 500)) return this.reload();
+    const failed = this.items.filter((item) => item.error);
+    if (failed.length && now - this.retriedAt > RETRY) {
+      this.retriedAt = now;
+      for (const item of failed) void this.fetch(item, { ...this.window }, this.loads.signal);
+      return;
+    }
     this.polling = true;
     const { signal } = this.loads;
     try {
-      await this.poll(signal);
-      this.banner("");
+      if (await this.poll(signal)) this.banner("");
     } catch (error) {
       if (!signal.aborted && !isAbort(error)) this.banner(`${wordsOf(error)} The page goes on trying.`);
     } finally {
@@ -298,7 +304,7 @@ export class PlotView {
     if (!signal.aborted && this.active) this.redraw();
   }
 
-  /** @param {AbortSignal} signal */
+  /** Ask for what is new; whether there was anything to ask. @param {AbortSignal} signal */
   async poll(signal) {
     const items = this.items.filter((item) => item.series && !item.error);
     const asked = Date.now();
@@ -324,6 +330,7 @@ export class PlotView {
       if (item.pv?.kind === "array" && !item.error)
         item.array = await newestArray(item.pv, this.window.to + 1000, signal);
     this.polledAt = asked;
+    return items.length > 0;
   }
 }
 
