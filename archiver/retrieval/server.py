@@ -54,6 +54,20 @@ class _Server(uvicorn.Server):
             print("ready", *self.urls, flush=True)
             self._warming = asyncio.ensure_future(asyncio.to_thread(warm_up))
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers end that can in `STOP_S`; then cut the others off, which ends their work too."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        for _ in range(STOP_S * 20):
+            if not self.server_state.tasks:
+                break
+            await asyncio.sleep(0.05)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await super().shutdown(sockets)
+
 
 def listen(addresses: Sequence[str]) -> list[socket.socket]:
     """Listening TCP sockets for `host:port` addresses (`[::1]:17665` too; port 0: any); CannotListen when one fails."""

@@ -101,10 +101,15 @@ class Job:
             raise Gone
 
     def watch(self, source: Iterable[T]) -> Iterator[T]:
-        """The source, with a pause after each of its items."""
-        for item in source:
-            self.pause()
-            yield item
+        """The source, with a pause after each of its items; it is closed at the end, however that comes."""
+        try:
+            for item in source:
+                self.pause()
+                yield item
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
 
 
 class Workers:
