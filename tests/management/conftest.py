@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import ROOT
+
+sys.path.insert(0, str(ROOT))
+
 from management_support import Stand
 
 from archiver.config import ArchiverConfig

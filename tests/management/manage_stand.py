@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from support import ROOT, Process, free_port, owl, start, wait_until
+from support import Process, free_port, start, wait_until
+from typer.testing import CliRunner
 
-sys.path.insert(0, str(ROOT / "tests" / "archiver"))
-
-from archive_stand import CIoc, EngineStand
+from archiver.cli import app
+from benchmarks.c_ioc import CIoc
 
 TIMEOUT = 90.0
 Rows = list[tuple[int, float]]
@@ -34,11 +34,14 @@ class Site:
     def __init__(self, folder: Path, records: str, extra: str = "", engines: Sequence[str] = ()) -> None:
         self.folder = folder
         self.engines = engines
-        self.engine = EngineStand(folder, free_port())
-        shared = f"\nengines = {list(engines)!r}" if engines else ""
-        self.engine.write_site(archiver=f"sync = 0.2\nroll_interval = 2{shared}", extra=extra)
+        self.port, self.beacon_port = free_port(), free_port()
+        shared = f"engines = {list(engines)!r}\n" if engines else ""
+        (folder / "site.toml").write_text(
+            f'[site]\nname = "T"\n[ca]\nport = {self.port}\n[archiver]\nsearch = ["127.0.0.1"]\nsync = 0.2\n'
+            f"roll_interval = 2\n{shared}{extra}"
+        )
         self.running: list[Process] = []
-        self.ioc = CIoc(records, port=self.engine.port, beacon_port=self.engine.beacon_port)
+        self.ioc = CIoc(records, port=self.port, beacon_port=self.beacon_port)
         self.url = ""
 
     def __enter__(self) -> Site:
@@ -57,9 +60,9 @@ class Site:
 
     def start(self) -> None:
         """Start engine and retrieval."""
-        where = ("--site", str(self.folder / "site.toml"), "--state", str(self.engine.state))
+        where = ("--site", str(self.folder / "site.toml"), "--state", str(self.folder / "state"))
         port = urllib.parse.urlsplit(self.url).port or 0
-        environment = {"EPICS_CA_REPEATER_PORT": str(self.engine.beacon_port)}
+        environment = {"EPICS_CA_REPEATER_PORT": str(self.beacon_port)}
         for name in self.engines or ("",):
             more = ("--engine", name) if name else ()
             argv = [sys.executable, "-u", "-m", "archiver.engine", *where, *more]
@@ -119,11 +122,11 @@ class Site:
         return self.data(name)
 
     def owl(self, *arguments: str, code: int = 0, token: str | None = None) -> str:
-        """The output of `owl archive …` against this site."""
-        environment = {"OWLSHIFT_ARCHIVE_TOKEN": token} if token else {}
-        process = Process(owl("archive", *arguments, "--url", self.url), environment)
-        assert process.wait(TIMEOUT) == code, process.text()
-        return process.text()
+        """The output of `owl archive …` against this site, both streams."""
+        environment = {"OWLSHIFT_ARCHIVE_TOKEN": token}
+        found = CliRunner().invoke(app, [*arguments, "--url", self.url], env=environment, terminal_width=200)
+        assert found.exit_code == code, (found.output, found.exception)
+        return found.output
 
 
 def settled(site: Site, name: str) -> int:
