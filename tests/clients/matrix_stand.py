@@ -21,7 +21,7 @@ from support import ROOT, Process, free_port, start
 
 sys.path.insert(0, str(ROOT / "tests" / "archiver"))
 
-from archive_stand import CIoc, EngineStand
+from archive_stand import CIoc, EngineStand  # pyright: ignore[reportMissingImports]
 
 from archiver.store import Dbr
 

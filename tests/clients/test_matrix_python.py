@@ -38,9 +38,8 @@ def archapp(stand: Stand) -> dict:
 
 
 def test_row_20_archapp_reads_json(stand: Stand, archapp: dict):
-    reply = stand.exactly(
-        "/retrieval/data/getData.json?pv=C:Beam&from=2026-11-20T08:00:10Z&to=2026-11-20T08:00:20Z&donotchunk"
-    )
+    window = "from=2026-11-20T08:00:10Z&to=2026-11-20T08:00:20Z"
+    reply = stand.exactly(f"/retrieval/data/getData.json?pv=C:Beam&{window}&donotchunk")
     assert reply.status_code == 200 and len(reply.json()) == 1 and "content-length" in reply.headers
     assert archapp["raw"]["meta"]["name"] == "C:Beam" and archapp["raw"]["meta"]["EGU"] == "mA"
     assert [e["secs"] for e in archapp["raw"]["data"]] == [T0 + n for n in range(10, 21)]
@@ -79,7 +78,7 @@ out["snapshot"] = client.get_data_at_time(["C:Beam", "T:Enum", "T:Empty", "T:Nop
 mgmt = ArchiverMgmtClient(url)
 out["info"] = mgmt.get_appliance_info()
 out["pvs"] = mgmt.get_all_pvs("T:D*", limit=2)
-out["expanded"] = len(mgmt.get_all_pvs("*", limit=-1, expanded=True))
+out["expanded"] = mgmt.get_all_pvs("*", limit=-1, expanded=True)
 out["status"] = {k: vars(v) for k, v in mgmt.get_pv_status([live, "NOT:There"]).items()}
 out["type"] = vars(mgmt.get_pv_type_info(live))
 out["no type"] = mgmt.get_pv_type_info("NOT:There")
@@ -110,7 +109,8 @@ def test_pyarchappl_reads_and_asks(stand: Stand, pyarchappl: dict):
     assert status[stand.live[0]]["status"] == "Being archived" and status["NOT:There"]["status"] == "Not being archived"
     assert pyarchappl["type"]["DBRType"] == "DBR_SCALAR_DOUBLE" and pyarchappl["no type"] is None
     assert "Channel Name" in pyarchappl["details"] and "PV Name" in pyarchappl["details"]
-    assert pyarchappl["expanded"] > 20 and pyarchappl["stores"]
+    live = stand.live[0]
+    assert {live, f"{live}.VAL", f"{live}.HIHI"} <= set(pyarchappl["expanded"]) and pyarchappl["stores"]
 
 
 AAPY = """
@@ -130,7 +130,7 @@ for name, fetcher in (("json", JsonFetcher("127.0.0.1", port)), ("pb", PbFetcher
         return [[float(t), v.tolist()] for t, v in zip(found.timestamps, found.values)]
     mine = out[name] = {}
     mine["beam"] = rows("C:Beam", start, end)
-    mine["doubles"] = rows("T:Doubles", start - day, end)
+    mine["doubles"] = rows("T:Doubles", start - 2 * (end - start), start - (end - start) / 2)
     mine["turn"] = len(rows("T:NewYear", turn - day, turn + day))
     enum = fetcher.get_values("C:Valve", start, end)
     mine["enum"] = {str(k): v for k, v in enum.enum_options.items()}
@@ -170,29 +170,26 @@ def test_row_27_the_retrieval_client_of_ess(stand: Stand):
     assert {h.name: h.value for h in metadata[2026].headers}["EGU"] == "mA"
     for name in ProcessorName:
         _, events = client.get_events("C:Beam", AT, end, Processor(name, 5))
-        assert events, name
+        assert events or name.value == "flyers", name  # a sine has none of those
     for pv, value in (("C:EscText", "a\nb\rc\x1bd"), ("C:EscLong", -0x1B1B1B1B)):
         _, events = client.get_events(pv, AT, end)
         assert value in [e.val for e in events] or (pv == "C:EscLong" and len(events) == 3)
-    assert client.search("C:Esc.*", start=AT + dt.timedelta(hours=1), end=AT + dt.timedelta(hours=1))
+    assert client.search("C:Beam|T:Enum", start=AT, end=end) == ["C:Beam"]
 
 
 async def test_row_27_the_same_with_asyncio(stand: Stand):
-    module = pytest.importorskip("epicsarchiver.retrieval.client.async_archiver_retrieval")
-    names = [name for name in dir(module) if name.startswith("Async") and "Retrieval" in name]
-    assert names
-    client = getattr(module, names[-1])("127.0.0.1", stand.ports[1])
-    try:
-        _, events = await client.get_events("C:Beam", AT, AT + dt.timedelta(seconds=20))
-        assert len(events) == 21
-    finally:
-        close = getattr(client, "close", None)
-        if close is not None:
-            await close()
+    from epicsarchiver.retrieval.client.archiver_retrieval import ArchiverRetrieval
+    from epicsarchiver.retrieval.client.async_archiver_retrieval import AsyncArchiverRetrieval
+
+    window = (AT, AT + dt.timedelta(seconds=20))
+    _, expected = ArchiverRetrieval("127.0.0.1", stand.ports[1]).get_events("C:Beam", *window)
+    async with AsyncArchiverRetrieval("127.0.0.1", stand.ports[1]) as client:
+        events = await client.get_events("C:Beam", *window)
+        assert [event.val for event in events] == [event.val for event in expected]
 
 
 AACLIENT = """
-import asyncio, json, sys
+import asyncio, datetime, json, sys
 from aaclient import getArchive, MatchMode
 async def main():
     conf = {"url": sys.argv[1] + "/mgmt/bpl/getApplianceInfo", "urltype": ".appl", "maxquery": "5",
@@ -202,8 +199,10 @@ async def main():
         out["info"] = arch._info
         out["regex"] = sorted(await arch.search("^T:D.*$", match=MatchMode.Regex))
         out["glob"] = sorted(await arch.search("T:Ra*", match=MatchMode.Wildcard))
-        times = dict(T0="2026-11-20T08:00:00Z", Tend="2026-11-20T09:00:00Z")
-        for pv in ("C:Beam", "C:Valve", "T:Doubles", "T:String", "T:Long"):
+        start = datetime.datetime(2026, 11, 20, 8, tzinfo=datetime.timezone.utc)
+        times = dict(T0=start, Tend=start + datetime.timedelta(hours=1))
+        # no 16-bit and 8-bit types: its decoder (0.0.5) puts 32-bit numbers into arrays of those, and ends in a crash
+        for pv in ("C:Beam", "T:Float", "T:Doubles", "T:Long"):
             value, meta = await arch.raw(pv, **times)
             out[pv] = [value.shape, value[0].tolist(), int(meta["sec"][0]), int(meta["severity"].max())]
         value, meta = await arch.plot("C:Beam", count=60, **times)
@@ -219,7 +218,7 @@ def test_row_29_aaclient(stand: Stand):
     assert info["retrievalURL"] == f"{stand.url}/retrieval/bpl" and info["mgmtURL"] == f"{stand.url}/mgmt/bpl"
     assert answer["regex"] == ["T:Day", "T:Double", "T:Doubles"] and answer["glob"] == ["T:Ramp"]
     assert answer["C:Beam"][0] == [3601, 1] and answer["C:Beam"][2] == T0
-    assert answer["C:Valve"][0] == [61, 1] and answer["T:Long"][1] == [-(2**31)]
+    assert answer["T:Doubles"][0] == [6, 3] and answer["T:Long"][1] == [-(2**31)]
     shape, seconds, values = answer["plot"]
     assert 100 < shape[0] <= 4 * 61 + 2 and seconds == sorted(seconds)
     assert max(values) == pytest.approx(6, abs=0.01) and min(values) == pytest.approx(4, abs=0.01)
