@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from archiver.store.manifest import Segment
-from archiver.store.names import INDEX, MINUTE_SUMMARY, SIDECARS
+from archiver.store.names import INDEX, SIDECARS
 from archiver.store.places import Place
 
 MAGIC = b"PAR1"
@@ -42,7 +42,7 @@ def sealed(segment: Segment, place: Place) -> Segment:
         bytes=place.size(segment.name),
         checksum=sha256(place.chunks(segment.name)),
         sidecars=tuple(sidecars),
-        summary=any(ending == MINUTE_SUMMARY for ending, _, _ in sidecars),
+        summary=any(ending != INDEX for ending, _, _ in sidecars),
     )
 
 

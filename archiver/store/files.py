@@ -8,6 +8,7 @@ wal/N.log         the write-ahead log
 segments/KIND/    Parquet files, each with its index and summaries beside it; tiers may have places elsewhere
 suspects/         names of segments that a reader couldn't read: the engine looks into them
 incoming/         imported samples that wait to be taken in
+indexes/          copies of the indexes of segments that lie in other places
 cache/            blocks of files in object stores
 quarantine/       what was damaged, kept aside
 engine.json       the engine's counters, replaced every few seconds

@@ -7,13 +7,14 @@ isn't mounted, a bucket that doesn't answer), and a file that can't be found the
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
@@ -26,6 +27,7 @@ from archiver.store.files import StoreError, reason, replace_file, sync_file, sy
 from archiver.store.s3delete import can_delete, delete
 
 MARKER = "owlshift-place.json"
+INDEX = ".index.npy"
 FORMAT = "owlshift-place"
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://")
@@ -90,10 +92,42 @@ class Place(Protocol):
         ...
 
 
+class Indexes:
+    """Copies of the indexes in a place that may be away: what isn't there can be told without asking it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, name: str) -> Path:
+        """Where the copy of an index is, or would be."""
+        return self._folder / name
+
+    def open(self, name: str) -> pa.NativeFile | None:
+        """The copy of an index, None for other files and when there is none."""
+        if name.endswith(INDEX):
+            with suppress(OSError):
+                return pa.memory_map(str(self.path(name)), "r")
+        return None
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a copy if it is an index; a disk that takes none only makes things slower."""
+        if name.endswith(INDEX):
+            with suppress(OSError):
+                self.path(name).parent.mkdir(parents=True, exist_ok=True)
+                replace_file(self.path(name), content, durable=False)
+
+    def drop(self, name: str) -> None:
+        """Delete the copy."""
+        if name.endswith(INDEX):
+            with suppress(OSError):
+                self.path(name).unlink()
+
+
 class LocalPlace:
     """A folder. The archive's own (`spec` "") is always there; another one is away when its marker can't be seen."""
 
-    def __init__(self, folder: Path, spec: str = "") -> None:
+    def __init__(self, folder: Path, spec: str = "", indexes: Indexes | None = None) -> None:
+        self._indexes = indexes
         self.folder = folder
         self.spec = spec
         self.local: Path | None = folder
@@ -104,11 +138,16 @@ class LocalPlace:
 
     def open(self, name: str) -> pa.NativeFile:
         """The file, mapped into memory."""
+        if self._indexes is not None and (found := self._indexes.open(name)) is not None:
+            return found
         with self._asked(name):
             return pa.memory_map(str(self.path(name)), "r")
 
     def read_bytes(self, name: str) -> bytes:
         """All of a file."""
+        if self._indexes is not None and name.endswith(INDEX):
+            with self.open(name) as file:
+                return file.read()
         with self._asked(name):
             return self.path(name).read_bytes()
 
@@ -126,6 +165,8 @@ class LocalPlace:
             part.unlink(missing_ok=True)
             raise
         sync_folder(target.parent)
+        if self._indexes is not None and name.endswith(INDEX):
+            self._indexes.keep(name, source.read_bytes())
 
     def put_bytes(self, name: str, content: bytes) -> None:
         """Write a file."""
@@ -139,6 +180,8 @@ class LocalPlace:
         """Remove a file."""
         self._there()
         self.path(name).unlink(missing_ok=True)
+        if self._indexes is not None:
+            self._indexes.drop(name)
 
     def size(self, name: str) -> int:
         """Bytes of a file."""
@@ -188,7 +231,8 @@ class LocalPlace:
 class RemotePlace:
     """A prefix in an object store, read through a cache of blocks. Safe for several threads."""
 
-    def __init__(self, spec: str, cache: BlockCache) -> None:
+    def __init__(self, spec: str, cache: BlockCache, indexes: Indexes) -> None:
+        self._indexes = indexes
         self.spec = spec
         self.local: Path | None = None
         self._cache = cache
@@ -198,6 +242,12 @@ class RemotePlace:
 
     def open(self, name: str) -> pa.NativeFile:
         """The file, read through the cache."""
+        if (found := self._indexes.open(name)) is not None:
+            return found
+        if name.endswith(INDEX):
+            self._indexes.keep(name, b"".join(self.chunks(name)))
+            if (found := self._indexes.open(name)) is not None:
+                return found
         label = f"{self.spec}\n{name}"
         try:
             size = self._file(name).size()
@@ -239,6 +289,8 @@ class RemotePlace:
         """Upload a file; it is there once all of it is."""
         with open(source, "rb") as file:
             self._write(name, iter(lambda: file.read(CHUNK), b""), source.stat().st_size)
+        if name.endswith(INDEX):
+            self._indexes.keep(name, source.read_bytes())
 
     def put_bytes(self, name: str, content: bytes) -> None:
         """Upload a small file."""
@@ -257,6 +309,7 @@ class RemotePlace:
     def delete(self, name: str) -> None:
         """Remove a file."""
         self._drop(name)
+        self._indexes.drop(name)
         try:
             with self._asked(name):
                 if self._options is not None and can_delete():
@@ -338,11 +391,12 @@ def open_place(spec: str | Path, base: Path, cache: BlockCache | None = None) ->
     text = str(spec) if isinstance(spec, Path) else spec
     if not text:
         return LocalPlace(base / "segments")
+    indexes = Indexes(base / "indexes" / hashlib.sha256(text.encode()).hexdigest()[:16])
     if URL.match(text):
         if text.startswith("file://"):
-            return LocalPlace(Path(urlsplit(text).path), text)
-        return RemotePlace(text, cache or BlockCache(base / "cache"))
-    return LocalPlace(base / Path(text).expanduser(), text)
+            return LocalPlace(Path(urlsplit(text).path), text, indexes)
+        return RemotePlace(text, cache or BlockCache(base / "cache"), indexes)
+    return LocalPlace(base / Path(text).expanduser(), text, indexes)
 
 
 def claim(place: Place, archive: str, new: bool) -> None:

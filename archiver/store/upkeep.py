@@ -209,12 +209,15 @@ class Upkeep:
         except PlaceError as error:
             log.warning("segments %s to %s stay for now: %s", first.name, step.segments[-1].name, error)
             self._postpone(step.segments)
+            self.problems.update({s.place: str(error) for s in step.segments if s.place})
             return False
         except (FileNotFoundError, *DAMAGE) as error:
             return self._blame(step.segments, error)
         finally:
             for source in sources:
                 source.close()
+        for segment in step.segments:
+            self.problems.pop(segment.place, None)
         channels = store.channels
         changed = done.forgotten + done.equal
         if changed and first.kind != EVENTS_KIND:
