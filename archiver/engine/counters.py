@@ -61,6 +61,11 @@ class Flow(_Table):
     scan: np.ndarray
     deadband: np.ndarray
 
+    def begin(self, before: np.ndarray) -> None:
+        """Take over when each PV had its last event, from the LIVE table of the engine before this one."""
+        self.ensure(len(before))
+        self.last_ns[: len(before)] = before["last_ns"]
+
     def came(self, columns: Columns) -> None:
         """These samples have come."""
         n = len(columns)

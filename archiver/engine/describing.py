@@ -12,17 +12,18 @@ from owlshift.ca import ChannelInfo
 
 
 class Descriptions:
-    """What is known of PVs and not in the registry yet; `save` puts it there, one version for each change."""
+    """What is known of PVs and not in the registry yet. For the loop's thread."""
 
     def __init__(self, store: StoreWriter) -> None:
         self._store = store
         self._pending: dict[int, dict[str, str]] = {}
+        self._writing: dict[int, dict[str, str]] = {}
         self._asked: set[str] = set()
         self.fields = Fields(self._found)
 
     def known(self, pv: int) -> Mapping[str, str]:
         """The newest metadata of a PV by id."""
-        found = self._pending.get(pv)
+        found = self._pending.get(pv) or self._writing.get(pv)
         return found if found is not None else self._store.registry.metadata.get(pv, {})
 
     def take(self, info: ChannelInfo, pv: int, target: Target) -> None:
@@ -46,11 +47,13 @@ class Descriptions:
         if known.get(field, "") != text:
             self._pending[pv] = {**known, field: text} if text else {k: v for k, v in known.items() if k != field}
 
-    def save(self) -> None:
-        """Write what is new, as of now; OSError keeps it for the next time. For the registry's thread."""
-        batch, self._pending = self._pending, {}
-        try:
-            self._store.describe(batch)
-        except OSError:
-            self._pending = {**batch, **self._pending}
-            raise
+    def begin_save(self) -> dict[int, dict[str, str]]:
+        """What is new since the last time, to be written by another thread; `end_save` must follow."""
+        self._writing, self._pending = self._pending, {}
+        return self._writing
+
+    def end_save(self, written: bool) -> None:
+        """It is in the registry; or else it must be written the next time."""
+        if not written:
+            self._pending = {**self._writing, **self._pending}
+        self._writing = {}

@@ -104,6 +104,7 @@ class Engine:
         """Events/s by PV id, as policies see them: NaN where it isn't known yet."""
         self._dropped_before = store.channels["dropped"].astype(np.uint64)
         self._recorder = Recorder(store, config, self._intake, self._pvs)
+        self._recorder.flow.begin(before)
         self._status = Status(self._recorder)
         self._client = Client(sink=self)
         self._controls = Controls(lambda name: self._subscriptions.switched(name))
@@ -175,7 +176,7 @@ class Engine:
         await asyncio.to_thread(self._recorder.stop)
         await asyncio.to_thread(self._follower.close)
         try:
-            await self._in_registry(self._descriptions.save)
+            await self._save_descriptions()
             await self._write_live()
             await self._write_status("stopped")
             self._store.close()
@@ -355,12 +356,21 @@ class Engine:
         while True:
             await asyncio.sleep(DESCRIBE_PERIOD)
             try:
-                await self._in_registry(self._descriptions.save)
+                await self._save_descriptions()
                 failed = False
             except OSError as error:
                 if not failed:
                     log.error("metadata can't be written (%s): trying on", reason(error))
                 failed = True
+
+    async def _save_descriptions(self) -> None:
+        batch = self._descriptions.begin_save()
+        written = False
+        try:
+            await self._in_registry(self._store.describe, batch)
+            written = True
+        finally:
+            self._descriptions.end_save(written)
 
     # counters
 
@@ -378,7 +388,7 @@ class Engine:
             await asyncio.sleep(min(5 * LIVE_PERIOD, LIVE_PERIOD + len(self._subscriptions.targets) / 25_000 + spent))
 
     async def _write_live(self) -> None:
-        table = np.zeros(max(self._store.registry.ids.values(), default=0) + 1, LIVE)
+        table = np.zeros(max(list(self._store.registry.ids.values()), default=0) + 1, LIVE)
         self._recorder.flow.fill(table)
         self._add_order_drops(table)
         self._links.fill(table)

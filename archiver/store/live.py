@@ -64,11 +64,11 @@ LIVE = np.dtype(
 
 `state` a PvState, `method` MONITOR or SCAN, `period` s, `dbr`/`array`/`count` the channel's native type (255 before it
 ever connected; count 0). `events` that came and the `bytes` of their values, dropped ones included; `rate` events/s and
-`byte_rate` bytes/s, over the last minute or so. `last_ns` time stamp of the last event whose stamp can be true, `…_ns` times in ns
-since 1970 (0: never). `losses` of the connection. `host`, `policy`: indices into `engine.json`'s lists of these names
-(index 0 is the empty name: unknown, none). `dropped_…` samples: `time` a stamp too old, too far ahead, or of the
-past of its PV; `overflow` the queue was full (whatever the reason); `type` not decodable as its PV's type; `scan` and
-`deadband` as asked for.
+`byte_rate` bytes/s, over the last minute or so. `last_ns` time stamp of the last event whose stamp can be true,
+`…_ns` times in ns since 1970 (0: never); types and times outlive a restart. `losses` of the connection. `host`,
+`policy`: indices into `engine.json`'s lists of these names (index 0 is the empty name: unknown, none). `dropped_…`
+samples: `time` a stamp too old, too far ahead, or of the past of its PV; `overflow` the queue was full (whatever the
+reason); `type` always 0, since a PV that changes its type is kept in the new one; `scan` and `deadband` as asked for.
 """
 
 UNKNOWN_TYPE = 255
@@ -82,7 +82,7 @@ def save_live(folder: Path, table: np.ndarray) -> None:
 
 
 def load_live(folder: Path) -> np.ndarray:
-    """The table of an engine's store `folder`, by PV id: an array of LIVE; empty when there is none, or a foreign one."""
+    """The table of an engine's store `folder`, by PV id, of dtype LIVE; empty when there is none, or a foreign one."""
     try:
         data = (folder / LIVE_FILE).read_bytes()
         table = np.load(io.BytesIO(data), allow_pickle=False)
