@@ -52,7 +52,6 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             print("ready", *self.urls, flush=True)
-            self._warming = asyncio.ensure_future(asyncio.to_thread(warm_up))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let answers end that can in `STOP_S`; then cut the others off, which ends their work too."""
@@ -123,6 +122,7 @@ async def _serve(place: Place, sockets: list[socket.socket]) -> None:
         http=Guarded,
         ws="none",
     )
+    warm_up()
     server = _Server(config)
     server.urls = tuple(url_of(s) for s in sockets)
     loop = asyncio.get_running_loop()

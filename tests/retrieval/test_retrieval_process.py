@@ -108,6 +108,7 @@ def test_a_long_answer_needs_no_memory_and_ends_when_the_client_does(big: Path):
                 return sum(me.cpu_times()[:2]) - spent < 0.1
 
             wait_until(idle, 30, "no work while nobody reads")
+            assert me.memory_info().rss - before < 100 << 20
         wait_until(idle, 30, "no work once the client is gone")
         # and a stop does not wait for one that hangs on
         with client.stream("GET", f"{url}.json?pv=T:Big&{window}") as reply:
