@@ -36,7 +36,7 @@ def encode(group: pa.Table, dbr: Dbr, array: bool, tight: bool) -> pa.Buffer:
     if tight and _repeats(group.column("time").cast(pa.int64()).to_numpy()) < FEW + 0.5:
         # PVs that are stamped together share their times
         plans["time"] = _smallest("time", group.column("time"), ("DELTA_BINARY_PACKED", DICTIONARY), level)
-    return _write(group, plans, level, ["pv", "time"])
+    return _write(group, plans, level, ["pv", "time", "severity", "status"])
 
 
 def _usual(dbr: Dbr) -> str:

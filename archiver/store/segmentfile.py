@@ -16,6 +16,9 @@ from archiver.store.samples import Dbr, Samples
 from archiver.store.segment import arrow_type, type_of
 
 COLUMNS = ["time", "severity", "status", "value"]
+SMALL = ("severity", "status")
+"""Columns of bytes that are mostly the same for long."""
+
 KEPT_BYTES = 4 << 20
 """Of the row group that was read last; a larger one holds few PVs."""
 
@@ -74,12 +77,23 @@ class SegmentFile:
         missing = [name for name in names if name not in self._kept]
         if not missing:
             return [self._kept[name] for name in names]
-        table = self._file.read_row_group(group, columns=missing)
-        read = {name: _flat(table.column(name)) for name in missing}
+        read = {name: column for name in missing if (column := self._constant(group, name)) is not None}
+        table = self._file.read_row_group(group, columns=[name for name in missing if name not in read])
+        read |= {name: _flat(table.column(name)) for name in missing if name not in read}
         found = [read[name] if name in read else self._kept[name] for name in names]
         if sum(column.nbytes for column in (*read.values(), *self._kept.values())) <= KEPT_BYTES:
             self._kept |= read
         return found
+
+    def _constant(self, group: int, name: str) -> pa.Array | None:
+        """A column of a row group whose statistics say that all of it is the same; None when they don't."""
+        if name not in SMALL:
+            return None
+        meta = self._file.metadata.row_group(group)
+        statistics = meta.column(self._file.schema_arrow.get_field_index(name)).statistics
+        if statistics is None or not statistics.has_min_max or statistics.min_raw != statistics.max_raw:
+            return None
+        return pa.array(np.full(meta.num_rows, statistics.min_raw, np.uint8))
 
     def batches(self, start: int, rows: int, from_ns: int, to_ns: int) -> Iterator[pa.RecordBatch]:
         """The samples of one PV run (`start`, `rows`) from the newest at or before `from_ns` on up to `to_ns`.
