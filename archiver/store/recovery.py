@@ -48,9 +48,10 @@ def recover(layout: Layout, registry: RegistryWriter) -> tuple[Manifest, np.ndar
         manifest = quarantine(layout, manifest, problems)
     recover_names(layout, manifest, registry, channels_of(layout, manifest.segments) if channels is None else channels)
     manifest = heal_sidecars(layout, manifest, registry)
+    made = channels is None
     if channels is None:
         channels = channels_of(layout, manifest.segments)
-    if manifest != before or (manifest.channels is None and manifest.segments):
+    if made or manifest != before:
         manifest = save(layout, manifest, channels)
     for path in layout.folder.glob("channels-*.npy"):
         if path.name != manifest.channels:
