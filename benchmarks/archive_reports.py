@@ -263,6 +263,7 @@ def main() -> None:
             work = median_ms(
                 fresh(context, lambda n=name, v=values: ask(context, n, **v)), options.repeat, time.process_time
             )
+            few = values | {"limit": "100"}
             short = median_ms(fresh(context, lambda n=name, v=few: ask(context, n, **v)), options.repeat)
             size = len(ask(context, name, **values))
             line = f"{name:38} {whole:8.1f} {work:8.1f} {short:10.1f} {size:12,}"
