@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from archiver.config import ArchiverConfig
-from archiver.engine.engine import Engine, site_config, use_ca_addresses
+from archiver.engine.engine import Engine
 from archiver.engine.memory import keep_memory
+from archiver.engine.sites import site_config, use_ca_addresses
 from archiver.store import StoreError, StoreWriter
 from owlshift.kinds import LOG_FORMAT
 from owlshift.site import Site, SiteError, load_site

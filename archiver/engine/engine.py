@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,13 +24,14 @@ from archiver.engine.intake import Channels, Intake
 from archiver.engine.plan import Planner, Target
 from archiver.engine.policies import Facts
 from archiver.engine.recorder import Recorder
+from archiver.engine.sites import catalogue_prefixes, remembered, site_config
 from archiver.engine.status import Status, write_status
 from archiver.engine.subscriptions import Subscriptions
 from archiver.management.ledger import Job, PvEntry
 from archiver.store import StoreWriter
 from archiver.store.events import ENGINE_PV, STARTED, STOPPED
 from archiver.store.files import reason
-from archiver.store.live import LIVE, SCAN, PvState, load_live, save_live
+from archiver.store.live import LIVE, PvState, load_live, save_live
 from owlshift.ca import Batch, ChannelInfo, Client
 from owlshift.site import Site, SiteError, load_site
 
@@ -53,40 +53,6 @@ RELOADED = ("policy", "pv", "pin", "engines")
 """Keys of [archiver] that take effect when the site file changes."""
 
 T = TypeVar("T")
-
-
-def site_config(site: Site) -> ArchiverConfig:
-    """The `[archiver]` section of a site; SiteError when it has none."""
-    config = site.services.get("archiver")
-    if not isinstance(config, ArchiverConfig):
-        raise SiteError([f"{site.path}: there is no [archiver] section; add one to archive this site"])
-    return config
-
-
-def use_ca_addresses(site: Site, config: ArchiverConfig) -> None:
-    """Make Channel Access clients of this process search where the site's PVs are."""
-    addresses = site.ca_environment()
-    addresses["EPICS_CA_SERVER_PORT"] = str(site.ca.port)
-    addresses["EPICS_CA_ADDR_LIST"] = " ".join([addresses["EPICS_CA_ADDR_LIST"], *config.search])
-    os.environ.update(addresses)
-
-
-def remembered(before: np.ndarray, names: Mapping[int, str]) -> dict[str, PvEntry]:
-    """What people had asked for, as far as an engine's last table of PVs tells: for a start without a ledger."""
-    result: dict[str, PvEntry] = {}
-    for pv in np.flatnonzero(before["state"]).tolist():
-        if pv in names:
-            method = "scan" if before["method"][pv] == SCAN else "monitor"
-            paused = before["state"][pv] == PvState.PAUSED
-            period = float(before["period"][pv]) or None
-            result[names[pv]] = PvEntry(names[pv], requested=True, paused=bool(paused), method=method, period=period)
-    return result
-
-
-def catalogue_prefixes(site: Site, config: ArchiverConfig) -> list[str]:
-    """The prefixes of the IOCs whose catalogues are followed: the site's, and the archiver's own."""
-    own = [config.ioc_prefix(site.prefix)] if config.system else []
-    return [*(ioc.prefix for ioc in site.iocs), *own]
 
 
 class Engine:
