@@ -122,7 +122,6 @@ async def _serve(place: Place, sockets: list[socket.socket]) -> None:
         http=Guarded,
         ws="none",
     )
-    warm_up()
     server = _Server(config)
     server.urls = tuple(url_of(s) for s in sockets)
     loop = asyncio.get_running_loop()
@@ -133,15 +132,16 @@ async def _serve(place: Place, sockets: list[socket.socket]) -> None:
 
 def run(place: Place, addresses: Sequence[str]) -> int:
     """Serve an archive until SIGTERM or SIGINT. Returns the exit code: 0, or 1 when it cannot start."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
-        # garbage from the network is not worth a line each; a failure of ours is
-        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         sockets = listen(addresses)
     except CannotListen as error:
         print(f"archiver retrieval: {error}", file=sys.stderr)
         return 1
+    warm_up()  # before there is a log: some libraries greet in it
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
+        # garbage from the network is not worth a line each; a failure of ours is
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         uvloop_run(_serve(place, sockets))
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -50,7 +50,7 @@ class Source:
         self.made = 0
         self.pieces = self._make(number, fault)
 
-    def _make(self, number: int, fault: BaseException | None) -> Iterator[bytes]:
+    def _make(self, number: int, fault: BaseException | None) -> Generator[bytes, None, None]:
         try:
             for self.made in range(1, number + 1):
                 yield bytes([self.made % 256]) * 100_000
