@@ -88,7 +88,7 @@ class Manifest:
     `archive`: an id that the archive has for good. `serial`: the number that the next file's name gets. `quarantined`:
     what was found damaged and put aside, by name, and why. `forgotten`: ids of PVs whose samples are no longer seen and
     are to go; `forgets`: so many of the registry's were taken up. `replaced`: (place, name) of files that are no longer
-    needed and couldn't be deleted yet.
+    needed and couldn't be deleted yet. `moving`: (place, segment) of copies under way.
     """
 
     generation: int = 0
@@ -102,6 +102,7 @@ class Manifest:
     forgotten: tuple[int, ...] = ()
     forgets: int = 0
     replaced: tuple[tuple[str, str], ...] = ()
+    moving: tuple[tuple[str, str], ...] = ()
 
     def next(self, **changes: Any) -> Manifest:
         """The manifest that follows this one."""
@@ -137,6 +138,7 @@ def parse_manifest(content: bytes, source: str) -> Manifest:
             forgotten=tuple(int(pv) for pv in data.get("forgotten", ())),
             forgets=int(data.get("forgets", 0)),
             replaced=tuple((str(place), str(name)) for place, name in data.get("replaced", ())),
+            moving=tuple((str(place), str(name)) for place, name in data.get("moving", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{source} is no manifest of an archive ({error})") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,30 +181,40 @@ def _names_in(place: Place, name: str, rows: np.ndarray) -> dict[int, str]:
     return found
 
 
-def salvage(layout: Layout, force: bool = False) -> Manifest | None:
+def salvage(layout: Layout, places: Collection[str] = ()) -> Manifest | None:
     """A manifest out of the segments when there is none, or one that a crash or the disk destroyed; None if not needed.
 
-    What was destroyed goes to the quarantine. A manifest of another format or version is left alone. `force`: in any
-    case.
+    What was destroyed goes to the quarantine. A manifest of another format or version is left alone. `places`: where
+    segments may be beside the archive's own folder. PlaceError when one of them is away.
     """
-    old: Manifest | None = None
     content = b""
     try:
         content = layout.manifest.read_bytes()
         orjson.loads(content)
-        if not force:
-            return None
-        old = load_manifest(layout.manifest)
+        return None
     except FileNotFoundError:
-        if not any(layout.segments.glob("*/*.parquet")):
+        if not any(layout.segments.glob("*/*.parquet")) and known_places(layout, places) == [""]:
             return None
     except ValueError:
         (layout.quarantine / f"manifest-{time.time_ns()}.json").write_bytes(content)
-    manifest = from_files(layout, old)
-    if not manifest.segments and old is None:
+    manifest = from_files(layout, None, known_places(layout, places))
+    if not manifest.segments:
         return None if not layout.manifest.exists() else manifest
     log.warning("the manifest is made anew out of %d segments", len(manifest.segments))
     return manifest
+
+
+def known_places(layout: Layout, places: Collection[str]) -> list[str]:
+    """The archive's own place and those of `places` that have ever been used."""
+    used = [""]
+    for spec in dict.fromkeys(places):
+        try:
+            if spec:
+                layout.place(spec).read_bytes(MARKER)
+                used.append(spec)
+        except FileNotFoundError:
+            continue
+    return used
 
 
 def from_files(layout: Layout, old: Manifest | None, places: Sequence[str] = ("",)) -> Manifest:

@@ -26,11 +26,14 @@ from archiver.store.segment import EVENTS_KIND
 log = logging.getLogger(__name__)
 
 
-def recover(layout: Layout, registry: RegistryWriter) -> tuple[Manifest, np.ndarray]:
-    """The manifest and the channels table of the archive, set right; StoreError for a manifest of another kind."""
+def recover(layout: Layout, registry: RegistryWriter, places: Collection[str] = ()) -> tuple[Manifest, np.ndarray]:
+    """The manifest and the channels table of the archive, set right; StoreError for a manifest of another kind.
+
+    `places`: of the tiers, beside the archive's own; without a manifest they are needed.
+    """
     for path in layout.folder.glob("*.part"):
         path.unlink()
-    before = manifest = salvage(layout) or load_manifest(layout.manifest)
+    before = manifest = salvage(layout, places) or load_manifest(layout.manifest)
     manifest = _sweep(layout, manifest)
     channels: np.ndarray | None = None
     try:

@@ -21,11 +21,11 @@ from archiver.store.checksums import sealed
 from archiver.store.compact import Step, choose, expired
 from archiver.store.files import suspect
 from archiver.store.incoming import adopt, waiting
-from archiver.store.manifest import TIERS, Manifest, Segment
+from archiver.store.manifest import TIERS, Segment
 from archiver.store.merge import Merged, Source, load_index, merged_tables
 from archiver.store.mirror import publish
 from archiver.store.mover import Mover, copy_segment
-from archiver.store.names import INDEX, stem_of
+from archiver.store.names import INDEX, SIDECARS
 from archiver.store.places import URL, LocalPlace, PlaceError, claim
 from archiver.store.produce import produce
 from archiver.store.quarantine import quarantine
@@ -359,16 +359,20 @@ class Upkeep:
 
     def _move(self) -> bool:
         """Bring segments to the place of their tier: to folders at once, to object stores by the mover."""
-        manifest, tiers = self._store.manifest, self._store.tiers
+        tiers = self._store.tiers
         copies: dict[str, tuple[Segment, str]] = {}
-        for segment in manifest.segments:
+        here: tuple[Segment, str] | None = None
+        for segment in self._store.manifest.segments:
             target = tiers.place(segment.tier)
             if segment.place == target or segment.level == 0 or self._is_later(segment):
                 continue
             if URL.match(target) and not segment.place:
                 copies[segment.name] = (segment, target)
-            elif self._move_here(segment, target):
-                return True
+            elif here is None:
+                # what lies in one place and should go to an object store comes by the archive's own folder
+                here = (segment, "" if URL.match(target) else target)
+        self._note_moves([*copies.values(), *([here] if here else [])])
+        manifest = self._store.manifest
         deletions = [entry for entry in manifest.replaced if URL.match(entry[0])]
         if copies or deletions or tiers.remote:
             self._ensure_id()
@@ -376,7 +380,19 @@ class Upkeep:
             self.mover.in_use = {segment.place for segment in manifest.segments}
         if copies or deletions:
             self.mover.order(copies, deletions)
-        return False
+        return here is not None and self._move_here(*here)
+
+    def _note_moves(self, moves: Sequence[tuple[Segment, str]]) -> None:
+        """Let the manifest know which copies are made; what earlier ones left that came to nothing is to be deleted."""
+        manifest = self._store.manifest
+        moving = tuple((place, segment.name) for segment, place in moves)
+        if moving == manifest.moving:
+            return
+        there = {(segment.place, segment.name) for segment in manifest.segments}
+        left = [entry for entry in manifest.moving if entry not in moving and entry not in there]
+        files = [(place, file) for place, name in left for file in all_files(name)]
+        self._store.commit(manifest.next(moving=moving, replaced=(*manifest.replaced, *files)), self._store.channels)
+        self._delete_replaced()
 
     def _ensure_id(self) -> None:
         """A place is marked with the archive's id only once the archive knows it for good."""
@@ -386,8 +402,6 @@ class Upkeep:
     def _move_here(self, segment: Segment, target: str) -> bool:
         """Copy a segment out of any place into a local one, which takes it over."""
         self._ensure_id()
-        # what lies in one place and should go to an object store comes by the archive's own folder
-        target = "" if URL.match(target) else target
         try:
             if target not in self._claimed:
                 in_use = {s.place for s in self._store.manifest.segments}
@@ -477,6 +491,12 @@ class Upkeep:
         return False
 
 
+def all_files(name: str) -> list[str]:
+    """The names of all files that a segment may have, those of copies that were cut off included."""
+    files = [name, *(name.removesuffix(".parquet") + ending for ending in SIDECARS)]
+    return [*files, *(f"{file}.part" for file in files)]
+
+
 def fetch(layout, segment: Segment) -> None:
     """Bring the files of a segment out of an object store into the archive's cache folder."""
     folder = layout.cache / "moving"
@@ -486,6 +506,3 @@ def fetch(layout, segment: Segment) -> None:
         with open(path, "wb") as file:
             for piece in layout.place_of(segment).chunks(name):
                 file.write(piece)
-
-
-__all__ = ["Manifest", "Upkeep", "stem_of"]

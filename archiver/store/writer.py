@@ -87,7 +87,7 @@ class StoreWriter:
         if torn:
             (layout.quarantine / f"registry-{time.time_ns()}.bin").write_bytes(torn)
             log.warning("registry: %d damaged bytes are set aside in %s", len(torn), layout.quarantine)
-        self.manifest, self.channels = recover(layout, self.registry)
+        self.manifest, self.channels = recover(layout, self.registry, list(self.tiers.places.values()))
         self.registry.reserve(len(self.channels))
         for number, path in layout.logs():
             if number < self.manifest.first_log:
