@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,11 +15,21 @@ import pyarrow as pa
 
 from archiver.config import ArchiverConfig
 from archiver.store.batches import batch_of
+from archiver.store.files import Layout, StoreError
+from archiver.store.mirror import Mirror
 from archiver.store.order import NEVER
 from archiver.store.pieces import after_start, merge
 from archiver.store.reader import StoreReader
 from archiver.store.samples import Channels, PvInfo, PvTotals, Samples
 from archiver.store.summary import Summary, bins_of, check_bins, whole_bins
+
+log = logging.getLogger(__name__)
+
+FOLLOW = 20.0
+"""Seconds between two looks at what another host has published."""
+
+FIRST_LOOK = 5.0
+"""Seconds that opening a mirror waits for its store."""
 
 
 class StoreGroup:
@@ -169,15 +181,55 @@ Reader = StoreReader | StoreGroup
 """What answers for an archive."""
 
 
+class MirrorReader(StoreReader):
+    """Reads the archive that another host publishes in an object store, and follows it as it grows.
+
+    While the store doesn't answer, what is known of it stays known.
+    """
+
+    def __init__(self, url: str, folder: Path, cache_limit: int) -> None:
+        self._mirror = Mirror(url, folder, cache_limit)
+        super().__init__(self._mirror.folder, Layout(self._mirror.folder, cache_limit))
+        self._closing = threading.Event()
+        self._tried = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="owl-mirror", daemon=True)
+        self._thread.start()
+        self._tried.wait(FIRST_LOOK)
+
+    def _follow(self) -> None:
+        away = ""
+        while not self._closing.is_set():
+            try:
+                self._mirror.refresh()
+                if away:
+                    log.info("the archive at %s answers again", self._mirror.url)
+                away = ""
+            except (StoreError, OSError) as error:
+                if str(error) != away:
+                    away = str(error)
+                    log.warning("the archive at %s can't be followed now: %s", self._mirror.url, error)
+            self._tried.set()
+            self._closing.wait(FOLLOW)
+
+    def close(self) -> None:
+        """Follow no longer, and close all files."""
+        self._closing.set()
+        self._thread.join(FIRST_LOOK)
+        super().close()
+
+
 def open_reader(folder: Path, config: ArchiverConfig | None = None) -> Reader:
     """A reader of the archive in `folder`, with the stores of its engines and the mirrors that `config` names.
 
     A folder that isn't there is an empty archive. What a single engine kept before there were several stays readable.
     """
     folder = Path(folder)
+    limit = (config.cache if config is not None else 2048) << 20
     engines = [folder / "engines" / name for name in config.engines] if config is not None else []
     engines += [path for path in sorted(folder.glob("engines/*")) if path.is_dir() and path not in engines]
-    readers = [StoreReader(path) for path in engines]
+    readers = [StoreReader(path, Layout(path, limit)) for path in engines]
     if not readers or (folder / "registry.log").exists():
-        readers.insert(0, StoreReader(folder))
+        readers.insert(0, StoreReader(folder, Layout(folder, limit)))
+    for url in config.remote if config is not None else ():
+        readers.append(MirrorReader(url, folder / "mirrors", limit))
     return readers[0] if len(readers) == 1 else StoreGroup(readers)

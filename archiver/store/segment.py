@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pyarrow as pa
@@ -240,15 +241,18 @@ def save_index(path: Path, index: np.ndarray) -> None:
 
 
 def load_index(source: Path | bytes | pa.Buffer) -> np.ndarray:
-    """The index in a file or in a file's content; ValueError (or EOFError) when it isn't one.
+    """The index in a file or in a file's content; ValueError when it isn't one.
 
     That of an archive of version 1 has no newest samples and no summaries.
     """
     buffer = pa.py_buffer(source.read_bytes() if isinstance(source, Path) else source)
     file = io.BytesIO(memoryview(buffer)[:4096])
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file, max_header_size=4096)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file, max_header_size=4096)
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:
+        raise ValueError("no index of a segment") from error
     if dtype not in (INDEX, _INDEX_1) or len(shape) != 1 or file.tell() + shape[0] * dtype.itemsize != len(buffer):
         raise ValueError("no index of a segment")
     index = np.frombuffer(buffer, dtype, shape[0], file.tell())
