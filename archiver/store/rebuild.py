@@ -185,7 +185,7 @@ def salvage(layout: Layout, places: Collection[str] = ()) -> Manifest | None:
     """A manifest out of the segments when there is none, or one that a crash or the disk destroyed; None if not needed.
 
     What was destroyed goes to the quarantine. A manifest of another format or version is left alone. `places`: where
-    segments may be beside the archive's own folder. PlaceError when one of them is away.
+    segments may be beside the archive's own folder; one that is away is left out.
     """
     content = b""
     try:
@@ -214,6 +214,9 @@ def known_places(layout: Layout, places: Collection[str]) -> list[str]:
                 used.append(spec)
         except FileNotFoundError:
             continue
+        except PlaceError as error:
+            # live samples come first; the place can't be taken for this archive's until the manifest is rebuilt
+            log.error("the manifest is made without what may lie in %s: %s", spec, error)
     return used
 
 
@@ -230,7 +233,7 @@ def from_files(layout: Layout, old: Manifest | None, places: Sequence[str] = (""
     damaged: dict[str, str] = {}
     for spec in places:
         place = layout.place(spec)
-        if spec and not archive:
+        if spec:
             archive = str(orjson.loads(place.read_bytes(MARKER)).get("archive", ""))
         for name, _ in place.list():
             parsed = parse_name(name)
