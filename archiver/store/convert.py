@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,8 +139,11 @@ def convert(
 
 
 def path_day(path: Path) -> int:
-    """The day (since 1970 UTC) a file was last written."""
-    return int(path.stat().st_mtime // 86400)
+    """The day (since 1970 UTC) a file was last written; today for one that is gone."""
+    try:
+        return int(path.stat().st_mtime // 86400)
+    except FileNotFoundError:
+        return int(time.time() // 86400)
 
 
 def _by_name(pv: np.ndarray, names: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
