@@ -286,7 +286,8 @@ class Engine:
                 log.error("%s of %s: %s; the names stay", job.kind, ", ".join(names[:5]), error)
             else:
                 log.info("%s of %d PVs is done", job.kind, len(names))
-        self._replan([*names, *(job.args.values() if job.kind == "rename" else ())])
+        # they are planned again together with the entries that came with the job
+        self._dirty.update([*names, *(job.args.values() if job.kind == "rename" else ())])
 
     async def _watch_site(self) -> None:
         seen = _signature(self._site.path)
@@ -354,7 +355,9 @@ class Engine:
             await asyncio.sleep(min(5 * LIVE_PERIOD, LIVE_PERIOD + len(self._subscriptions.targets) / 25_000 + spent))
 
     async def _write_live(self) -> None:
-        table = np.zeros(max(list(self._store.registry.ids.values()), default=0) + 1, LIVE)
+        registry = self._store.registry
+        # ids of forgotten PVs are never given again, and the counters go by id
+        table = np.zeros(max([*list(registry.ids.values()), *list(registry.forgotten)], default=0) + 1, LIVE)
         self._recorder.flow.fill(table)
         self._add_order_drops(table)
         self._links.fill(table)

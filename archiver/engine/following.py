@@ -62,10 +62,12 @@ class LedgerFollower:
                 jobs, entries, names = found
                 for job in jobs:
                     await self._do_job(job)
-                    await loop.run_in_executor(self._thread, self._finish, job.id)
-                if names or self.version < 0:
+                # at once: a plan by the old entries would begin a renamed PV anew under its old name
+                if names or jobs or self.version < 0:
                     self._changed(entries, names | self._guessed)
                     self._guessed = set()
+                for job in jobs:
+                    await loop.run_in_executor(self._thread, self._finish, job.id)
                 view = self._view
                 self.version = view.version if view is not None else -1
         except (LedgerError, sqlite3.Error, OSError) as error:
