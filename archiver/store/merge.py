@@ -23,7 +23,7 @@ from archiver.store.samples import VALUE_DTYPES, Dbr
 from archiver.store.segment import EVENTS_KIND, INDEX, Table, type_of
 from archiver.store.segment import load_index as parse_index
 
-BUDGET = 64 << 20
+BUDGET = 16 << 20
 """Bytes of samples in memory at a time."""
 
 KEEP_GROUP = 8 << 20

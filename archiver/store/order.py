@@ -7,7 +7,20 @@ Samples of one PV are kept in the order they came, and only while their time goe
 - a time before it is `out_of_order` (a clock that was set back, a device that stamps by itself). Such a sample can't be
   told from a wrong one, and everything that reads an archive relies on ascending times.
 
-Both are counted, never silently lost. The Archiver Appliance drops the same samples, but doesn't count the equal ones.
+What follows from that, and from the recorder's rule that drops times before 1991 and those more than `future` seconds
+ahead of this machine's clock:
+
+- A PV whose clock is set back has no samples until its clock is where it was; one whose clock is set forward (by less
+  than `future`) and then right again, neither. Each of these samples is counted, in total and for its PV.
+- This machine's own clock decides of the future only, and of the day by which segments are merged. Its steps change
+  neither times nor the order of samples.
+- The rule knows no types. A PV that changes its type goes on with the same rule: an equal time with another type is a
+  duplicate too, and samples of both types come in one ascending sequence.
+- Nanoseconds are kept as they come: times that differ by one are two samples.
+- Imports are beside this rule: their samples may lie anywhere, those with a time that the PV has are duplicates, and
+  the order rule goes on from the newest live sample.
+
+Drops are counted, never silently lost. The Archiver Appliance drops the same samples, but doesn't count the equal ones.
 The rule is applied when a log becomes a segment, and in the same way to what readers see of the log.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 
 import numpy as np
@@ -39,10 +40,17 @@ def produce(
     for ending in SIDECARS:
         # of an attempt that was cut off under this name
         path.with_name(path.name.removesuffix(".parquet") + ending).unlink(missing_ok=True)
-    if level:
-        index = write_segment(path, kind, chain([first], tables), summaries=True)
-    else:
-        index = write_segment(path, kind, chain([first], tables))
+    try:
+        if level:
+            index = write_segment(path, kind, chain([first], tables), summaries=True)
+        else:
+            index = write_segment(path, kind, chain([first], tables))
+    except Exception:
+        # the name belongs to this attempt alone, so no manifest knows any of it
+        for ending in (".parquet", *SIDECARS):
+            with suppress(OSError):
+                path.with_name(path.name.removesuffix(".parquet") + ending).unlink(missing_ok=True)
+        raise
     segment = Segment(
         name=name,
         kind=kind,

@@ -204,8 +204,8 @@ def salvage(layout: Layout, places: Collection[str] = ()) -> Manifest | None:
     return manifest
 
 
-def known_places(layout: Layout, places: Collection[str]) -> list[str]:
-    """The archive's own place and those of `places` that have ever been used."""
+def known_places(layout: Layout, places: Collection[str], strict: bool = False) -> list[str]:
+    """The archive's own place and those of `places` that have ever been used. `strict`: PlaceError for one away."""
     used = [""]
     for spec in dict.fromkeys(places):
         try:
@@ -215,6 +215,8 @@ def known_places(layout: Layout, places: Collection[str]) -> list[str]:
         except FileNotFoundError:
             continue
         except PlaceError as error:
+            if strict:
+                raise
             # live samples come first; the place can't be taken for this archive's until the manifest is rebuilt
             log.error("the manifest is made without what may lie in %s: %s", spec, error)
     return used
@@ -339,7 +341,7 @@ def rebuild_manifest(folder: Path, places: Sequence[str] = ()) -> Manifest:
         except StoreError as error:
             log.warning("%s: it is made anew", error)
             layout.manifest.replace(layout.quarantine / f"manifest-{time.time_ns()}.json")
-        manifest = from_files(layout, old, ("", *dict.fromkeys(p for p in places if p)))
+        manifest = from_files(layout, old, known_places(layout, places, strict=True))
         manifest = heal_sidecars(layout, manifest, registry)
         recover_names(layout, manifest, registry, channels_of(layout, manifest.segments))
         return save(layout, manifest, channels_of(layout, manifest.segments))

@@ -55,6 +55,7 @@ class StoreWriter:
         self._closed: list[int] = []
         self._closed_lock = threading.Lock()
         self._sizes: dict[int, int] = {}
+        self._left: list[tuple[str, str]] = []
         self.upkeep = Upkeep(self)
         self._first_own_log = 1
         self.crashed_ns: int | None = None
@@ -305,10 +306,12 @@ class StoreWriter:
             own,
         )
         del content
-        path.unlink(missing_ok=True)
-        self._sizes.pop(number, None)
         with self._closed_lock:
             self._closed.pop(0)
+        self._sizes.pop(number, None)
+        with suppress(OSError):
+            # one that stays is below the manifest's first log, and goes at the next start
+            path.unlink(missing_ok=True)
         return True
 
     def _log_is_lost(self, number: int) -> bool:
@@ -337,21 +340,33 @@ class StoreWriter:
 
     def commit(self, manifest: Manifest, channels: np.ndarray, own: Counter[str] | None = None) -> None:
         """Replace the manifest and its channels table; OSError when that can't be done, and then the old ones stay."""
+        before = {segment.name for segment in self.manifest.segments}
+        fresh = [segment for segment in manifest.segments if not segment.place and segment.name not in before]
+        try:
+            self._commit(manifest, channels, own, {segment.kind for segment in fresh})
+        except OSError:
+            # nobody knows whether the disk has the new manifest: its names are not given again, and its files go later
+            self._left += [("", file) for segment in fresh for file in segment.files]
+            self.manifest = replace(self.manifest, generation=manifest.generation, serial=manifest.serial)
+            raise
+
+    def _commit(self, manifest: Manifest, channels: np.ndarray, own: Counter[str] | None, kinds: set[str]) -> None:
         old = self.manifest.channels
         name = old if channels is self.channels else f"channels-{manifest.generation}.npy"
-        before = {segment.name for segment in self.manifest.segments}
-        fresh = {segment.kind for segment in manifest.segments if not segment.place and segment.name not in before}
-        for kind in fresh:
+        for kind in kinds:
             sync_folder(self.layout.segments / kind)
-        if fresh:
+        if kinds:
             sync_folder(self.layout.segments)
         if name is not None and name != old:
             buffer = io.BytesIO()
             np.save(buffer, channels, allow_pickle=False)
             replace_file(self.layout.folder / name, buffer.getvalue())
+        if self._left:
+            manifest = replace(manifest, replaced=(*manifest.replaced, *self._left))
         manifest = replace(manifest, channels=name, archive=manifest.archive or uuid4().hex)
         save_manifest(self.layout.manifest, manifest)
-        self.manifest, self.channels = manifest, channels
+        self.manifest, self.channels, self._left = manifest, channels, []
         self._counts = (manifest.totals, self._counts[1] if own is None else own, manifest.segments)
         if old is not None and old != name:
-            (self.layout.folder / old).unlink(missing_ok=True)
+            with suppress(OSError):
+                (self.layout.folder / old).unlink(missing_ok=True)
