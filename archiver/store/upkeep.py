@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +22,9 @@ from archiver.store.files import suspect
 from archiver.store.incoming import adopt, waiting
 from archiver.store.manifest import TIERS, Segment
 from archiver.store.merge import Merged, Source, load_index, merged_tables
-from archiver.store.mirror import publish
-from archiver.store.mover import Mover, copy_segment
-from archiver.store.names import INDEX, SIDECARS
-from archiver.store.places import URL, LocalPlace, PlaceError, claim
+from archiver.store.moves import RETRY, Moves
+from archiver.store.names import INDEX
+from archiver.store.places import PlaceError
 from archiver.store.produce import produce
 from archiver.store.quarantine import quarantine
 from archiver.store.rebuild import DAMAGE, adopted, index_of
@@ -39,12 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRY = 60.0
-"""Seconds until segments in a place that is away are looked at again."""
-
-PUBLISH = 300.0
-"""Seconds after which new names and metadata are published, when no segment was."""
-
 
 class Upkeep:
     """The part of a `StoreWriter` that looks after what is stored already."""
@@ -55,16 +47,11 @@ class Upkeep:
         self._later: dict[str, float] = {}
         self._unmergeable: set[str] = set()
         self._free_of: tuple[tuple[int, ...], set[str]] = ((), set())
-        self._claimed: set[str] = set()
-        self._published: tuple[tuple[tuple[str, str], ...], int] = ((), 0)
-        self._published_at = 0.0
-        self.mover = Mover(store.layout)
-        self.problems: dict[str, str] = {}
-        """Folders of tiers that can't be used at present, and why."""
+        self.moves = Moves(store, self._later)
 
     def close(self) -> None:
         """End the mover."""
-        self.mover.close()
+        self.moves.mover.close()
 
     def step(self, retention_days: float | None, today: int) -> bool:
         """Do the first of the things that there are to do; False for none. OSError: nothing has changed."""
@@ -72,21 +59,21 @@ class Upkeep:
         return (
             self._take_up_forgotten()
             or self._look_at_suspects()
-            or self._finish_moves()
+            or self.moves.finish()
             or self._expire(expired(self._store.manifest.segments, time.time(), retention_days, {}))
             or self._merge(today)
             or self._purge()
             or self._expire(expired(self._store.manifest.segments, time.time(), None, by_tier))
             or self._adopt_next()
-            or self._move()
-            or self._publish()
+            or self.moves.move()
+            or self.moves.publish()
             or self._seal()
-            or self._delete_replaced()
+            or self.moves.delete_replaced()
         )
 
     def problem(self) -> dict[str, str]:
         """Places that are away or refuse at present, and why."""
-        return {**self.problems, **self.mover.problems}
+        return {**self.moves.problems, **self.moves.mover.problems}
 
     # committing
 
@@ -111,24 +98,7 @@ class Upkeep:
             ),
             self._store.channels if channels is None else channels,
         )
-        self._delete_replaced()
-
-    def _delete_replaced(self) -> bool:
-        """Delete what is in local places and no longer needed; the mover does so in object stores."""
-        manifest = self._store.manifest
-        rest = []
-        for place, name in manifest.replaced:
-            if URL.match(place):
-                rest.append((place, name))
-                continue
-            try:
-                self._layout.place(place).delete(name)
-            except (OSError, PlaceError):
-                rest.append((place, name))
-        if len(rest) < len(manifest.replaced):
-            # the next manifest is without them; until then deleting them once more does no harm
-            self._store.manifest = replace(manifest, replaced=tuple(rest))
-        return False
+        self.moves.delete_replaced()
 
     # forgotten PVs
 
@@ -209,7 +179,7 @@ class Upkeep:
         except PlaceError as error:
             log.warning("segments %s to %s stay for now: %s", first.name, step.segments[-1].name, error)
             self._postpone(step.segments)
-            self.problems.update({s.place: str(error) for s in step.segments if s.place})
+            self.moves.problems.update({s.place: str(error) for s in step.segments if s.place})
             return False
         except (FileNotFoundError, *DAMAGE) as error:
             return self._blame(step.segments, error)
@@ -217,7 +187,7 @@ class Upkeep:
             for source in sources:
                 source.close()
         for segment in step.segments:
-            self.problems.pop(segment.place, None)
+            self.moves.problems.pop(segment.place, None)
         channels = store.channels
         changed = done.forgotten + done.equal
         if changed and first.kind != EVENTS_KIND:
@@ -355,125 +325,6 @@ class Upkeep:
             count += 1
         return count
 
-    # places
-
-    def _move(self) -> bool:
-        """Bring segments to the place of their tier: to folders at once, to object stores by the mover."""
-        tiers = self._store.tiers
-        copies: dict[str, tuple[Segment, str]] = {}
-        here: tuple[Segment, str] | None = None
-        for segment in self._store.manifest.segments:
-            target = tiers.place(segment.tier)
-            if segment.place == target or segment.level == 0 or self._is_later(segment):
-                continue
-            if URL.match(target) and not segment.place:
-                copies[segment.name] = (segment, target)
-            elif here is None:
-                # what lies in one place and should go to an object store comes by the archive's own folder
-                here = (segment, "" if URL.match(target) else target)
-        self._note_moves([*copies.values(), *([here] if here else [])])
-        manifest = self._store.manifest
-        deletions = [entry for entry in manifest.replaced if URL.match(entry[0])]
-        if copies or deletions or tiers.remote:
-            self._ensure_id()
-            self.mover.archive = self._store.manifest.archive
-            self.mover.in_use = {segment.place for segment in manifest.segments}
-        if copies or deletions:
-            self.mover.order(copies, deletions)
-        return here is not None and self._move_here(*here)
-
-    def _note_moves(self, moves: Sequence[tuple[Segment, str]]) -> None:
-        """Let the manifest know which copies are made; what earlier ones left that came to nothing is to be deleted."""
-        manifest = self._store.manifest
-        moving = tuple((place, segment.name) for segment, place in moves)
-        if moving == manifest.moving:
-            return
-        there = {(segment.place, segment.name) for segment in manifest.segments}
-        left = [entry for entry in manifest.moving if entry not in moving and entry not in there]
-        files = [(place, file) for place, name in left for file in all_files(name)]
-        self._store.commit(manifest.next(moving=moving, replaced=(*manifest.replaced, *files)), self._store.channels)
-        self._delete_replaced()
-
-    def _ensure_id(self) -> None:
-        """A place is marked with the archive's id only once the archive knows it for good."""
-        if not self._store.manifest.archive:
-            self._store.commit(self._store.manifest.next(), self._store.channels)
-
-    def _move_here(self, segment: Segment, target: str) -> bool:
-        """Copy a segment out of any place into a local one, which takes it over."""
-        self._ensure_id()
-        try:
-            if target not in self._claimed:
-                in_use = {s.place for s in self._store.manifest.segments}
-                claim(self._layout.place(target), self._store.manifest.archive, target not in in_use)
-                self._claimed.add(target)
-            if segment.place and not isinstance(self._layout.place_of(segment), LocalPlace):
-                fetch(self._store.layout, segment)
-                source = self._layout.folder / "cache" / "moving"
-            else:
-                source = self._layout.place_of(segment).local or self._layout.segments
-            copy_segment(self._layout, source, segment, target)
-        except FileNotFoundError as error:
-            suspect(self._layout, segment.name, str(error))
-            return False
-        except (PlaceError, OSError) as error:
-            why = str(error)
-            if self.problems.get(target) != why:
-                log.error("%s: segments that should go there stay, trying on", why)
-            self.problems[target] = why
-            self._later[segment.name] = time.monotonic() + RETRY
-            return False
-        self.problems.pop(target, None)
-        self._relocate([(segment, target)])
-        return True
-
-    def _finish_moves(self) -> bool:
-        """Take what the mover has done into the manifest."""
-        if not self.mover.news:
-            return False
-        copied, deleted = self.mover.done()
-        gone = set(deleted)
-        manifest = self._store.manifest
-        self._store.manifest = replace(manifest, replaced=tuple(e for e in manifest.replaced if e not in gone))
-        self._relocate(copied)
-        return True
-
-    def _relocate(self, copied: Sequence[tuple[Segment, str]]) -> None:
-        manifest = self._store.manifest
-        present = {segment.name: segment for segment in manifest.segments}
-        moved: dict[str, Segment] = {}
-        old: list[tuple[str, str]] = []
-        for segment, place in copied:
-            now = present.get(segment.name)
-            if now is None or now.place != segment.place or now.sidecars != segment.sidecars:
-                # merged, deleted or mended meanwhile: the copies are in nobody's way, but of no use
-                if now is None or now.place != place:
-                    old += [(place, file) for file in segment.files]
-                continue
-            moved[segment.name] = replace(now, place=place)
-            old += [(segment.place, file) for file in segment.files]
-        if moved or old:
-            segments = tuple(moved.get(s.name, s) for s in manifest.segments)
-            self._store.commit(
-                manifest.next(segments=segments, replaced=(*manifest.replaced, *old)), self._store.channels
-            )
-            self._delete_replaced()
-
-    def _publish(self) -> bool:
-        """Let the mover put the manifest into object stores when what lies there has changed."""
-        manifest, tiers = self._store.manifest, self._store.tiers
-        if not tiers.remote:
-            return False
-        mine = tuple((s.name, s.place) for s in manifest.segments if URL.match(s.place))
-        state = (mine, self._store.registry.size)
-        now = time.monotonic()
-        fresh = mine != self._published[0] or (state != self._published and now - self._published_at > PUBLISH)
-        if mine and fresh:
-            self._published, self._published_at = state, now
-            for place in tiers.remote:
-                self.mover.job(place, partial(publish, self._layout, place, manifest))
-        return False
-
     def _seal(self) -> bool:
         """Give a checksum to a segment of an archive of version 1."""
         for segment in self._store.manifest.segments:
@@ -489,20 +340,3 @@ class Upkeep:
             self._store.commit(manifest.next(segments=segments), self._store.channels)
             return True
         return False
-
-
-def all_files(name: str) -> list[str]:
-    """The names of all files that a segment may have, those of copies that were cut off included."""
-    files = [name, *(name.removesuffix(".parquet") + ending for ending in SIDECARS)]
-    return [*files, *(f"{file}.part" for file in files)]
-
-
-def fetch(layout, segment: Segment) -> None:
-    """Bring the files of a segment out of an object store into the archive's cache folder."""
-    folder = layout.cache / "moving"
-    for name in segment.files:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
-            for piece in layout.place_of(segment).chunks(name):
-                file.write(piece)

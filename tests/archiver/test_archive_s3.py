@@ -32,7 +32,7 @@ def config_of(s3: S3Server, tier: str = "days") -> ArchiverConfig:
 @contextmanager
 def writing(folder: Path, config: ArchiverConfig) -> Iterator[StoreWriter]:
     writer = StoreWriter(folder, config)
-    writer.upkeep.mover.retry = 0.2
+    writer.upkeep.moves.mover.retry = 0.2
     writer.open()
     try:
         yield writer
@@ -97,6 +97,25 @@ def test_days_go_to_the_store_and_are_read_from_there(s3: S3Server, tmp_path: Pa
     assert left <= {MARKER, "manifest.json", "registry.log", *(n for n in left if n.startswith("channels-"))}
 
 
+def test_what_lies_in_the_store_comes_back_when_the_site_file_says_so(s3: S3Server, tmp_path: Path) -> None:
+    folder, disk = tmp_path / "archive", tmp_path / "disk"
+    with writing(folder, config_of(s3)) as writer:
+        fill(writer, 3)
+        today = writer.manifest.segments[0].day + 1
+        settle(writer, moved(writer, s3.url()), today)
+    config = ArchiverConfig.model_validate({"tiers": {"days": {"place": str(disk)}}})
+    with writing(folder, config) as writer:
+        settle(writer, moved(writer, str(disk)), today)
+        settle(writer, lambda: not any(name.endswith(".parquet") for name in s3.files()), today)
+        assert len(flat(StoreReader(folder), "PV1")) == 150
+        assert verify(folder, config).ok
+        assert not (folder / "cache" / "moving").exists()
+    with writing(folder, config_of(s3)) as writer:
+        settle(writer, moved(writer, s3.url()), today)
+        assert len(flat(StoreReader(folder), "PV1")) == 150
+        assert not list(disk.glob("*/*"))
+
+
 def test_the_server_is_killed_while_segments_go_there(s3: S3Server, tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     with writing(folder, config_of(s3)) as writer:
@@ -114,7 +133,7 @@ def test_the_server_is_killed_while_segments_go_there(s3: S3Server, tmp_path: Pa
             first += 1
             for _ in range(20):
                 writer.compact_next(today=today)
-            settle(writer, lambda: bool(writer.upkeep.problem()) or not writer.upkeep.mover.waiting, today)
+            settle(writer, lambda: bool(writer.upkeep.problem()) or not writer.upkeep.moves.mover.waiting, today)
             assert writer.pending_logs() == 0
             s3.start()
             settle(writer, moved(writer, s3.url()), today)

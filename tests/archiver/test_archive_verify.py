@@ -283,3 +283,20 @@ def test_a_reader_that_meets_damage_tells_the_engine(archive: Path) -> None:
         pass
     assert writer.manifest.segments == kept
     writer.close()
+
+
+def test_a_damaged_segment_is_not_moved_but_put_aside(archive: Path, tmp_path: Path) -> None:
+    segment = load_manifest(archive / "manifest.json").segments[0]
+    flip(archive / "segments" / segment.name)
+    config = ArchiverConfig.model_validate({"tiers": {"months": {"place": str(tmp_path / "place")}}})
+    writer = StoreWriter(archive, config)
+    writer.open()
+    # the first look sees sizes only; before the copy all of it is read
+    assert segment.name in {s.name for s in writer.manifest.segments}
+    for _ in range(2):
+        while writer.compact_next(today=20041):
+            pass
+    assert segment.name in writer.manifest.quarantined
+    assert {s.place for s in writer.manifest.segments if s.tier == "months"} == {str(tmp_path / "place")}
+    writer.close()
+    assert verify(archive, config).ok
