@@ -34,14 +34,6 @@ def line(what: str, measured: str, limit: str, good: bool) -> str:
     return f"{what:<44} {measured:>14} {limit:>14}   {'ok' if good else 'MISSED'}"
 
 
-def start_times(engine: EngineRun, began: float, pvs: int) -> tuple[float, float]:
-    """Seconds from `began` to the first sample in the log, and to the last connection."""
-    engine.wait_for(lambda: engine.stored_now(), "the first sample", 300)
-    first = time.monotonic() - began
-    engine.wait_for(lambda: engine.status().get("connected") == pvs, "all channels", 600)
-    return first, time.monotonic() - began
-
-
 class Run(EngineRun):
     """An engine whose log is watched, to see when the first sample of this run is in it."""
 
@@ -54,6 +46,14 @@ class Run(EngineRun):
         self.began = time.time()
         super().__enter__()
         return self
+
+
+def start_times(engine: Run, began: float, pvs: int) -> tuple[float, float]:
+    """Seconds from `began` to the first sample in the log, and to the last connection."""
+    engine.wait_for(lambda: engine.stored_now(), "the first sample", 300)
+    first = time.monotonic() - began
+    engine.wait_for(lambda: engine.status().get("connected") == pvs, "all channels", 600)
+    return first, time.monotonic() - began
 
 
 def measure(engine: Run, minutes: float) -> tuple[float, int, float, int]:

@@ -34,7 +34,7 @@ Pandas = Callable[[pd.Series], Any]
 
 
 def _flyers(s: pd.Series) -> Any:
-    groups = s.groupby(s.index.floor(BIN))  # type: ignore[attr-defined]
+    groups: Any = s.groupby(s.index.floor(BIN))  # type: ignore[attr-defined]
     return s[(s - groups.transform("mean")).abs() > 3 * groups.transform("std")]
 
 

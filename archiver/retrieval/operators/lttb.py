@@ -47,13 +47,14 @@ def _line_and_rest(x: np.ndarray, y: np.ndarray, buckets: int) -> tuple[np.ndarr
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """Infinities as numbers beyond all others."""
+    """The values' shape in numbers that can be multiplied: infinities beyond all others, huge ones scaled down."""
     finite = values[np.isfinite(values)]
-    if len(finite) == len(values):
-        return values
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    span = min(max(high - low, 1.0), 1e300)
-    return np.clip(values, low - span, high + span)
+    scale = 2.0**-600 if max(-low, high) > 1e150 else 1.0
+    if len(finite) == len(values):
+        return values if scale == 1.0 else values * scale
+    span = max(high * scale - low * scale, 1.0)
+    return np.clip(values * scale, low * scale - span, high * scale + span)
 
 
 def _line(x: np.ndarray, y: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -65,12 +66,11 @@ def _line(x: np.ndarray, y: np.ndarray, starts: np.ndarray) -> np.ndarray:
     middle_y = np.append(np.add.reduceat(y[: n - 1], starts) / count, y[-1])
     line = [0]
     at = 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for bucket in range(len(starts)):
-            rows = slice(starts[bucket], ends[bucket])
-            to_x, to_y = middle_x[bucket + 1] - x[at], middle_y[bucket + 1] - y[at]
-            area = np.abs(to_x * (y[rows] - y[at]) - to_y * (x[rows] - x[at]))
-            at = int(starts[bucket]) + int(np.argmax(area))
-            line.append(at)
+    for bucket in range(len(starts)):
+        rows = slice(starts[bucket], ends[bucket])
+        to_x, to_y = middle_x[bucket + 1] - x[at], middle_y[bucket + 1] - y[at]
+        area = np.abs(to_x * (y[rows] - y[at]) - to_y * (x[rows] - x[at]))
+        at = int(starts[bucket]) + int(np.argmax(area))
+        line.append(at)
     line.append(n - 1)
     return np.array(line)
