@@ -40,6 +40,7 @@ def command_line() -> str:
 
 def process_variables() -> str:
     """The page of every PV of the demo's IOCs, from their catalogues."""
+    from archiver.ioc import build
     from owlshift.ioc import catalogue, catalogue_markdown
 
     site = load_site(demo_site_path())
@@ -48,6 +49,8 @@ def process_variables() -> str:
     for entry in site.iocs:
         ioc = load_object(kinds[entry.kind].build)(entry, lambda: "tcp://127.0.0.1:1")
         parts.append(catalogue_markdown(_one_of_each(catalogue(entry.prefix, ioc.pvdb.values()))))
+    config: Any = site.services["archiver"]
+    parts.append(catalogue_markdown(catalogue(config.ioc_prefix(site.prefix), build(site, config).pvdb.values())))
     return "\n".join(parts)
 
 
