@@ -49,12 +49,12 @@ def build_app() -> typer.Typer:
     for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
         try:
             app.add_typer(point.load(), name=point.name)
-        except ImportError as error:  # one broken application must not take the others' commands away
+        except Exception as error:  # one broken application must not take the others' commands away
             app.command(point.name, help=f"Not usable: {error}")(_unusable(point.name, error))
     return app
 
 
-def _unusable(name: str, error: ImportError):
+def _unusable(name: str, error: Exception):
     def explain() -> None:
         fail(f"{name} can't be used: {error}")
 
