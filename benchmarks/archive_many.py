@@ -2,6 +2,7 @@
 
     python benchmarks/archive_many.py                    4 C IOCs of 25,000 records, 10 minutes
     python benchmarks/archive_many.py --minutes 1        a short look
+    python benchmarks/archive_many.py --scan 1           ten times the rate; the limits are for the above
 
 The PVs are asked for in one request to the ledger, as a person's bulk request is. Measured after all are connected and
 their metadata read, over --minutes; a part of the start, the reading of descriptions, may still go on then.
@@ -71,17 +72,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pvs", type=int, default=100_000)
     parser.add_argument("--iocs", type=int, default=4)
+    parser.add_argument(
+        "--scan", type=float, default=10.0, choices=[10, 5, 2, 1], help="seconds between events of a PV"
+    )
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--settle", type=float, default=20.0, help="seconds between all connected and the measurement")
     options = parser.parse_args()
     each = options.pvs // options.iocs
     pvs = each * options.iocs
-    iocs = [CIoc(counter_database(f"N{i}:", each, "10 second")) for i in range(options.iocs)]
+    iocs = [CIoc(counter_database(f"N{i}:", each, f"{options.scan:g} second")) for i in range(options.iocs)]
     names = [name for i in range(options.iocs) for name in counter_names(f"N{i}:", each)]
     try:
         for ioc in iocs:
             ioc.start(300)
         with tempfile.TemporaryDirectory(prefix="owl-archive-") as folder:
+            print(f"{pvs:,} PVs of {options.iocs} C IOCs at {1 / options.scan:g} Hz, ", end="")
+            print(f"measured for {options.minutes:g} minutes", flush=True)
             return run(Path(folder), [ioc.port for ioc in iocs], names, pvs, options.minutes, options.settle)
     finally:
         for ioc in iocs:
@@ -90,7 +96,6 @@ def main() -> int:
 
 def run(folder: Path, ports: list[int], names: list[str], pvs: int, minutes: float, settle: float) -> int:
     """Start, measure, restart, and print."""
-    print(f"{pvs:,} PVs of {len(ports)} C IOCs at 0.1 Hz, measured for {minutes:g} minutes", flush=True)
     with Run(folder, ports, []) as engine:
         ledger = Ledger(engine.archive / "manage.db")
         began = time.monotonic()
