@@ -6,9 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from archiver.store.samples import Samples
 
 NS = 1_000_000_000
 
@@ -33,6 +36,19 @@ class Reading:
     name: str
     metadata: dict[str, str]
     batches: Iterator[pa.RecordBatch] = field(compare=False)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Noted:
+    """As `Reading`, but as the store has samples, with what is noted of single ones (lost connections, changed fields).
+
+    `batches`: to be gone through once; types may change from one to the next.
+    """
+
+    name: str
+    metadata: dict[str, str]
+    batches: Iterator[Samples] = field(compare=False)
     notes: tuple[str, ...] = ()
 
 
@@ -69,6 +85,10 @@ class Way(Protocol):
 
     def read(self, pv: str, start_ns: int, end_ns: int) -> Reading:
         """Samples from the newest at or before the start to the end; `pv` may be `mean_60(PV)`."""
+        ...
+
+    def noted(self, pv: str, start_ns: int, end_ns: int) -> Noted:
+        """As `read`, with the notes of single samples."""
         ...
 
     def at(self, pvs: Sequence[str], at_ns: int) -> dict[str, Sample]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from archiver.client.access import ArchiveError, Reading, Sample, UnknownPv
+from archiver.client.access import ArchiveError, Noted, Reading, Sample, UnknownPv
 from archiver.client.columns import in_order
 from archiver.management import Ledger, LedgerError
 from archiver.retrieval import catalogue, source
@@ -67,6 +67,11 @@ class FolderArchive:
         answer = self._answer(pv, start_ns, end_ns)
         batches = self._each(in_order(batch_of(b)) for b in answer.batches if len(b))
         return Reading(answer.name, answer.metadata, batches, tuple(answer.warnings))
+
+    def noted(self, pv: str, start_ns: int, end_ns: int) -> Noted:
+        """As `read`, with the notes of single samples."""
+        answer = self._answer(pv, start_ns, end_ns)
+        return Noted(answer.name, answer.metadata, self._each(answer.batches), tuple(answer.warnings))
 
     def at(self, pvs: Sequence[str], at_ns: int) -> dict[str, Sample]:
         """The newest sample of each PV at or before a time."""

@@ -13,9 +13,10 @@ from http.client import HTTPException, HTTPResponse
 from itertools import chain
 from typing import Any
 
-from archiver.client.access import NS, ArchiveError, Reading, Sample, UnknownPv
+from archiver.client.access import NS, ArchiveError, Noted, Reading, Sample, UnknownPv
 from archiver.client.moments import iso_text
-from archiver.client.raw import Block, RawError, RawReader
+from archiver.client.raw import GENERIC, Block, Header, RawError, RawReader
+from archiver.client.samples import samples_of
 
 TIMEOUT_S = 60
 PIECE = 1 << 20
@@ -98,15 +99,24 @@ class HttpArchive:
 
     def read(self, pv: str, start_ns: int, end_ns: int) -> Reading:
         """Samples, decoded as they come."""
+        header, blocks, notes = self._blocks_of(pv, start_ns, end_ns)
+        return Reading(header.name, header.metadata, (block.batch() for block in blocks), notes)
+
+    def noted(self, pv: str, start_ns: int, end_ns: int) -> Noted:
+        """As `read`, with the notes of single samples; structures of pvAccess are left out."""
+        header, blocks, notes = self._blocks_of(pv, start_ns, end_ns)
+        batches = (samples_of(block, notes=True) for block in blocks if block.header.payload != GENERIC)
+        return Noted(header.name, header.metadata, batches, notes)
+
+    def _blocks_of(self, pv: str, start_ns: int, end_ns: int) -> tuple[Header, Iterator[Block], tuple[str, ...]]:
+        """The first header of an answer, its blocks that have samples, and what the server says of it."""
         reply = self._data("raw", pv, start_ns, end_ns)
         notes = tuple(_notes(reply.headers.get_all("Warning") or []))
         blocks = self.blocks(self._pieces(reply))
         first = next(blocks, None)
         if first is None:  # an appliance's answer for a PV without samples
-            return Reading(pv, {}, iter(()), notes)
-        metadata = dict(first.header.metadata)
-        batches = (block.batch() for block in chain([first], blocks) if len(block))
-        return Reading(first.header.name, metadata, batches, notes)
+            return Header(0, pv, 1970), iter(()), notes
+        return first.header, (block for block in chain([first], blocks) if len(block)), notes
 
     def blocks(self, pieces: Iterator[bytes]) -> Iterator[Block]:
         """The blocks of a `.raw` answer; ArchiveError when it is none, or not whole."""

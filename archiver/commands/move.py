@@ -30,6 +30,7 @@ from archiver.commands.common import (
     whole_file,
     window,
 )
+from archiver.exchange.paths import Partition
 from owlshift.commands.common import fail
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class FileFormat(StrEnum):
     CSV = "csv"
     HDF5 = "hdf5"
     MAT = "mat"
+    PB = "pb"
 
 
 ENDINGS = {".parquet": "parquet", ".csv": "csv", ".h5": "hdf5", ".hdf5": "hdf5", ".mat": "mat"}
@@ -62,8 +64,12 @@ def export(
         str | None, typer.Option("--operator", help="What to make of the samples, for example mean_60.")
     ] = None,
     form: Annotated[
-        FileFormat | None, typer.Option("--format", help="Otherwise by the file's ending: .parquet .csv .h5 .mat.")
+        FileFormat | None,
+        typer.Option("--format", help="Otherwise by the file's ending: .parquet .csv .h5 .mat."),
     ] = None,
+    partition: Annotated[
+        Partition, typer.Option("--partition", help="With --format pb: how much time a file holds.")
+    ] = Partition.YEAR,
     url: UrlOption = None,
     site: SiteOption = None,
     folder: FolderOption = None,
@@ -71,12 +77,18 @@ def export(
     """Write samples of PVs (names or globs) into a file: Parquet, CSV, HDF5 or MATLAB's.
 
     A file appears only when it is whole. How each format is laid out: docs/how-to/archive-analyse.md.
+
+    With --format pb, into a folder (-o) of an Archiver Appliance's own files: docs/how-to/archive-move-in.md.
     """
     from archiver.exchange.sinks import Names
 
     start_ns, end_ns = window(start, end)
     target = Path(output)
     folder_wanted = target.is_dir() or output.endswith("/")
+    if form is FileFormat.PB:
+        with opened(pvs[0] if len(pvs) == 1 else "", url, site, folder) as archive, progress("exporting") as bar:
+            _export_pb(archive, expand(archive, pvs), target, partition, (start_ns, end_ns), operator, bar)
+        return
     kind = form.value if form is not None else ENDINGS.get(target.suffix.lower())
     if kind is None:
         if not folder_wanted:
@@ -102,7 +114,52 @@ def export(
         else:
             samples = job.write(target, names, step)
             what = f"{target} ({size_text(target.stat().st_size)})"
-    typer.echo(f"{samples:,} samples of {len(names):,} PV{'s' * (len(names) != 1)}: {what}", err=True)
+    typer.echo(_summary(samples, names, what), err=True)
+
+
+def _export_pb(
+    archive: Way,
+    names: list[str],
+    root: Path,
+    partition: Partition,
+    times: tuple[int, int],
+    operator: str | None,
+    bar: Callable[[float, float, str], None],
+) -> None:
+    from archiver.exchange.pbfiles import PbFolder
+
+    files = PbFolder(root, partition, *times)
+    samples = 0
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(names):
+
+            def count(rows: int, at: int = number) -> None:
+                nonlocal samples
+                samples += rows
+                bar(at, len(names), f"{samples:,} samples")
+
+            reading = archive.noted(_target(name, operator), *times)
+            _say_notes(name, reading.notes)
+            files.add(reading, count)
+    except OSError as error:
+        fail(f"cannot write into {root}: {(error.strerror or str(error)).lower()}")
+    for remark in files.remarks:
+        typer.echo(f"owl: {remark}", err=True)
+    typer.echo(_summary(samples, names, f"{files.files:,} file{'s' * (files.files != 1)} in {root}"), err=True)
+
+
+def _target(name: str, operator: str | None) -> str:
+    return f"{operator}({name})" if operator else name
+
+
+def _say_notes(name: str, notes: tuple[str, ...]) -> None:
+    for note in notes:
+        typer.echo(f"owl: {name}: {note}", err=True)
+
+
+def _summary(samples: int, names: list[str], what: str) -> str:
+    return f"{samples:,} samples of {len(names):,} PV{'s' * (len(names) != 1)}: {what}"
 
 
 class _Export:
@@ -129,10 +186,8 @@ class _Export:
 
     def _readings(self, names: list[str]) -> Iterator[Reading]:
         for name in names:
-            target = f"{self._operator}({name})" if self._operator else name
-            reading = self._archive.read(target, self._window.start_ns, self._window.end_ns)
-            for note in reading.notes:
-                typer.echo(f"owl: {name}: {note}", err=True)
+            reading = self._archive.read(_target(name, self._operator), self._window.start_ns, self._window.end_ns)
+            _say_notes(name, reading.notes)
             yield reading
 
 

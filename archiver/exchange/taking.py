@@ -7,16 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-
-from archiver.client.raw import GENERIC, Block, kind_name
+from archiver.client.raw import GENERIC, kind_name
+from archiver.client.samples import samples_of
 from archiver.config import ArchiverConfig
 from archiver.engine.share import owner
 from archiver.exchange.sources import Source
 from archiver.store.incoming import Importer
-from archiver.store.samples import Dbr, Samples
-from archiver.store.segmentfile import stack
 
 COMMIT = 50_000_000
 """Samples after which what was read so far is handed to the archive."""
@@ -143,16 +139,3 @@ def take_all(taker: Taker, sources: Iterable[Source], step: Step | None = None) 
     except BaseException:
         taker.abort()
         raise
-
-
-def samples_of(block: Block) -> Samples:
-    """A block as the store has samples."""
-    payload = block.header.payload
-    dbr, array = Dbr(payload % 7), payload >= 7
-    return Samples(dbr, array, block.time_ns, block.severity, block.status, _numpy(block.values, array))
-
-
-def _numpy(values: pa.Array, array: bool) -> np.ndarray:
-    if not array:
-        return values.to_numpy(zero_copy_only=False)
-    return stack(values.values.to_numpy(zero_copy_only=False), values.offsets.to_numpy())

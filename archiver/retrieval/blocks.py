@@ -35,11 +35,11 @@ def years(samples: Samples) -> Iterator[tuple[int, int, Samples]]:
     start = 0
     while start < len(times):
         year = year_of(int(times[start]))
-        end_s = _year_start(year + 1)
+        end_s = year_start_s(year + 1)
         # beyond the int64 range of nanoseconds there is no further boundary to find
         stop = len(times) if end_s * NS > np.iinfo(np.int64).max else int(np.searchsorted(times, end_s * NS, "left"))
         stop = max(stop, start + 1)
-        yield year, _year_start(year), samples[start:stop]
+        yield year, year_start_s(year), samples[start:stop]
         start = stop
 
 
@@ -48,5 +48,6 @@ def year_of(time_ns: int) -> int:
     return (datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=time_ns // NS)).year
 
 
-def _year_start(year: int) -> int:
+def year_start_s(year: int) -> int:
+    """The first second of a UTC calendar year, since 1970."""
     return (datetime.date(year, 1, 1) - datetime.date(1970, 1, 1)).days * 86400

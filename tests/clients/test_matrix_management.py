@@ -1,12 +1,17 @@
-"""Rows 24 to 26, 28, 33 and 34: managing PVs with the clients' own words, both ports, other origins."""
+"""Rows 24 to 26, 28, 31, 33 and 34: managing PVs with the clients' own words, files on disk, ports, other origins."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
-from matrix_stand import TIMEOUT, Stand, run_client
+from matrix_stand import NS, T0, TIMEOUT, Stand, run_client
 from support import wait_until
+from typer.testing import CliRunner
+
+from archiver.cli import app
 
 
 def status(stand: Stand, pv: str) -> str:
@@ -194,9 +199,43 @@ def test_row_34_pages_of_other_origins_may_read(stand: Stand):
     assert reply.status_code in (401, 403) and status(stand, stand.live[0]) == "Being archived"
 
 
-@pytest.mark.skip(reason="row 31: no PB files are kept (Parquet is); `owl archive import` reads them")
-def test_row_31_pb_files_on_disk():
-    """aapy's PbFileFetcher reads an appliance's own files: that row is only for archives that keep such."""
+AAPY_FILES = """
+import datetime, json, sys
+from aa.pb import PbFileFetcher
+fetcher = PbFileFetcher(sys.argv[1])
+start, end = (datetime.datetime.fromtimestamp(int(t), datetime.timezone.utc) for t in sys.argv[2:4])
+answer = {}
+for pv in sys.argv[4:]:
+    found = fetcher.get_values(pv, start, end)
+    answer[pv] = {
+        "times": found.timestamps.tolist(), "values": found.values.tolist(), "severities": found.severities.tolist(),
+        "states": {str(k): v for k, v in found.enum_options.items()},
+    }
+print("answer", json.dumps(answer))
+"""
+
+
+@pytest.mark.parametrize("way", ["server", "folder"])
+def test_row_31_pb_files_on_disk(stand: Stand, tmp_path: Path, way: str):
+    """aapy's PbFileFetcher reads what is exported as an appliance's own files."""
+    where = ["--url", stand.url] if way == "server" else ["--folder", str(stand.engine.archive)]
+    window = ["--from", "2026-01-01T00:00:00Z", "--to", "2028-01-01T00:00:00Z"]
+    pvs = ["C:Beam", "C:Valve", "C:EscDoubles", "C:EscLong", "T:NewYear", "T:Short", "T:String"]
+    argv = ["export", *pvs, *window, "--format", "pb", "-o", str(tmp_path), *where]
+    result = CliRunner().invoke(app, argv, prog_name="owl archive")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "C" / "Beam:2026.pb").exists() and (tmp_path / "T" / "NewYear:2027.pb").exists()
+    answer = run_client(AAPY_FILES, tmp_path, T0 - 86400, T0 + 100 * 86400, *pvs, old=True)
+    for pv in pvs:
+        chunks = stand.raw(pv, window[1], window[3])
+        events = [event for chunk in chunks for event in chunk.events]
+        assert len(answer[pv]["times"]) == len(events) > 0
+        assert answer[pv]["times"] == pytest.approx([event.time_ns / NS for event in events], abs=1e-6)
+        values = [np.atleast_1d(value).tolist() for value in answer[pv]["values"]]
+        assert values == [np.atleast_1d(event.value).tolist() for event in events], pv
+        assert np.ravel(answer[pv]["severities"]).tolist() == [event.severity for event in events]
+    assert answer["C:Valve"]["states"] == {"0": "Closed", "1": "Open"}
+    assert len(answer["C:Beam"]["times"]) == 7200
 
 
 @pytest.mark.skip(reason="row 32: the Archiver Appliance itself (Java, Tomcat) is not on this machine")
