@@ -8,4 +8,5 @@ SERVICE = ServiceKind(
     config="archiver.config:ArchiverConfig",
     processes="archiver.service:processes",
     summary="archiver.service:summary",
+    prefixes="archiver.service:prefixes",
 )

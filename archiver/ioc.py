@@ -64,7 +64,11 @@ class _Engine:
         """Samples/s that found no room."""
         if self.status is None:
             return 0.0
-        now, lost = time.monotonic(), no_room(self.status)
+        now = time.monotonic()
+        try:
+            lost = no_room(self.status)
+        except (KeyError, TypeError, AttributeError):
+            return 0.0  # no engine wrote that; `_show` marks all of it
         if self._losses and lost < self._losses[-1][1]:
             self._losses.clear()
         self._losses.append((now, lost))
@@ -88,6 +92,7 @@ class ArchiveIoc(Ioc):
             self._engines[name] = _Engine(folder, device)
         super().__init__(prefix, devices, backend=", ".join(str(folder) for folder in folders.values())[:39])
         self._told: dict[str, bool] = {}
+        self._begun = time.monotonic()
 
     async def start(self) -> None:
         """Begin to look at the engines."""
@@ -102,10 +107,14 @@ class ArchiveIoc(Ioc):
         fresh = {name: engine.look() for name, engine in self._engines.items()}
         losses = {name: engine.loss_rate() for name, engine in self._engines.items()}
         for name, engine in self._engines.items():
-            if self._told.get(name, True) != fresh[name]:
+            told = self._told.get(name)
+            starts = told is None and (fresh[name] or time.monotonic() - self._begun < STALE)
+            if told != fresh[name] and not starts:
                 which = f"engine {name}" if name else "the engine"
-                await self.message(f"{which} {'is there again' if fresh[name] else 'says nothing'}", logging.WARNING)
-            self._told[name] = fresh[name]
+                said = "is there again" if fresh[name] else "says nothing"
+                await self.message(f"{which} {said}", logging.WARNING)
+            if fresh[name] or not starts:
+                self._told[name] = fresh[name]
             if engine.device is not None:
                 await self._show(engine.device, engine.status, losses[name], fresh[name])
         known = {name: engine.status for name, engine in self._engines.items() if engine.status is not None}

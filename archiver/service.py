@@ -37,3 +37,8 @@ def summary(site: Site, config: ArchiverConfig) -> list[str]:
     """Where the archive answers, and where it lies."""
     urls = ", ".join(f"http://{address}" for address in config.http)
     return [f"Archive: {urls} (in {config.archive_folder(site.state)})"]
+
+
+def prefixes(site: Site, config: ArchiverConfig) -> list[str]:
+    """What the PVs of the archiver's own IOC begin with, if there is one."""
+    return [config.ioc_prefix(site.prefix)] if config.system else []

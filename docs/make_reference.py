@@ -28,7 +28,7 @@ def command_line() -> str:
         "",
     ]
     for path, command in _commands(typer.main.get_command(build_app()), ("owl",)):
-        arguments = [p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument"]
+        arguments = [_argument(p) for p in command.params if p.param_type_name == "argument"]
         lines += [f"## `{' '.join([*path, *arguments])}`", "", _sentence(command.help), ""]
         options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
         if options:
@@ -73,6 +73,12 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
     for name in sorted(inner):
         if not inner[name].hidden:
             yield from _commands(inner[name], (*path, name))
+
+
+def _argument(parameter: Any) -> str:
+    """`PV`, `[PV]` when it may be left out, with dots when there may be several."""
+    name = (parameter.metavar or parameter.name.upper()).rstrip(".") + ("..." if parameter.nargs == -1 else "")
+    return name if parameter.required else f"[{name}]"
 
 
 def _sentence(text: str | None) -> str:

@@ -70,6 +70,7 @@ class ServiceKind:
 
     `config` names the section's pydantic model; `processes` names a function `(site, config) -> list[ProcessSpec]`.
     `summary` names a function `(site, config) -> list[str]`: lines that `owl up` prints once all is ready.
+    `prefixes` names a function `(site, config) -> list[str]`: what the PVs of IOCs begin with that the service runs.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ServiceKind:
     config: str
     processes: str
     summary: str | None = None
+    prefixes: str | None = None
 
 
 def simulator_place(state: Path, system: str) -> Path:

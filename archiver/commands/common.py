@@ -25,7 +25,7 @@ DEFAULT_URL = "http://127.0.0.1:17665"
 TIMES = "now, -10m, '2h ago', yesterday, 14:30, ISO 8601"
 
 PvArgument = Annotated[str, typer.Argument(metavar="PV", show_default=False)]
-PvsArgument = Annotated[list[str], typer.Argument(metavar="PV...", help="Names, or globs of * and ?.")]
+PvsArgument = Annotated[list[str], typer.Argument(metavar="PV", help="Names, or globs of * and ?.")]
 FromOption = Annotated[str, typer.Option("--from", "-f", help=f"{TIMES}.")]
 ToOption = Annotated[str, typer.Option("--to", "-t", help="The same; without a zone it is local time.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Times of the table in UTC instead of local time.")]

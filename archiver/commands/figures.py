@@ -38,7 +38,7 @@ SHOWN_GAPS = 5
 
 def stats(
     pvs: Annotated[
-        list[str] | None, typer.Argument(metavar="[PV...]", help="Names or globs; without any: the whole archive.")
+        list[str] | None, typer.Argument(metavar="PV", help="Names or globs; without any: the whole archive.")
     ] = None,
     start: FromOption = "-1h",
     end: ToOption = "now",

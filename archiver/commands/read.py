@@ -141,7 +141,7 @@ def info(
 
 
 def pvs(
-    pattern: Annotated[str, typer.Argument(metavar="GLOB", show_default=False)] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Names, with * and ?.")] = "*",
     as_json: JsonOption = False,
     url: UrlOption = None,
     site: SiteOption = None,

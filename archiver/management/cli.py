@@ -30,7 +30,7 @@ TokenOption = Annotated[
         "--token", envvar="OWLSHIFT_ARCHIVE_TOKEN", help="Who you are, where writing needs it.", show_default=False
     ),
 ]
-PvsArgument = Annotated[list[str], typer.Argument(metavar="PV...", help="Names, or globs of * and ?.")]
+PvsArgument = Annotated[list[str], typer.Argument(metavar="PV", help="Names, or globs of * and ?.")]
 PeriodOption = Annotated[float | None, typer.Option("--period", help="Seconds between two samples, when scanned.")]
 MethodOption = Annotated[str | None, typer.Option("--method", help="monitor (every event) or scan.")]
 DeadbandOption = Annotated[float | None, typer.Option("--deadband", help="Smaller changes are not kept.")]
@@ -97,7 +97,7 @@ def _answers(answers: list[dict[str, str]], as_json: bool, good: tuple[str, ...]
 
 
 def add(
-    pvs: Annotated[list[str] | None, typer.Argument(metavar="PV...", help="Names.")] = None,
+    pvs: Annotated[list[str] | None, typer.Argument(metavar="PV", help="Names.")] = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", help="Names, one a line; or the list that exportConfig of an Archiver Appliance gives."),
@@ -273,8 +273,8 @@ def _done(answer: dict[str, str], as_json: bool) -> None:
 
 
 def alias(
-    name: Annotated[str | None, typer.Argument(metavar="[ALIAS", show_default=False)] = None,
-    pv: Annotated[str | None, typer.Argument(metavar="PV]", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ALIAS", show_default=False, help="The other name.")] = None,
+    pv: Annotated[str | None, typer.Argument(metavar="PV", show_default=False, help="What it stands for.")] = None,
     remove: Annotated[str | None, typer.Option("--remove", help="Take this alias away.")] = None,
     as_json: JsonOption = False,
     url: UrlOption = None,
@@ -347,7 +347,7 @@ def state(
 
 
 def report(
-    name: Annotated[str | None, typer.Argument(metavar="[REPORT]", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(metavar="REPORT", show_default=False, help="Which one.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Rows at most; 0: all.")] = 50,
     as_json: JsonOption = False,
     url: UrlOption = None,
@@ -402,7 +402,7 @@ def audit(
         what = [json.dumps(row[key]) if row[key] is not None else "" for key in ("before", "after")]
         note = f"refused: {row['refused']}" if row["refused"] else " -> ".join(text for text in what if text)
         body.append([row["time"], f"{row['user']}@{row['host']}", row["what"], row["pv"] or "", note])
-    print_table(["time", "who", "what", "PV", ""], body)
+    print_table(["time", "who", "what", "PV", "before -> after"], body)
 
 
 # tokens: in the file, where the archiver runs

@@ -13,11 +13,13 @@ import typer
 from rich.table import Table
 
 from owlshift.commands.common import SiteOption, fail, open_site, print_table, use_site_environment
+from owlshift.kinds import load_object, services
+from owlshift.site import Site
 
 SEVERITIES = ("", "MINOR", "MAJOR", "INVALID")
 
 TimeoutOption = Annotated[float, typer.Option("--timeout", "-w", min=0.1, help="Seconds to wait.")]
-NamesArgument = Annotated[list[str], typer.Argument(metavar="PV...", show_default=False)]
+NamesArgument = Annotated[list[str], typer.Argument(metavar="PV", show_default=False)]
 
 
 def get(
@@ -120,7 +122,7 @@ def monitor(names: NamesArgument, site_file: SiteOption = None) -> None:
 
 
 def pvs(
-    pattern: Annotated[str, typer.Argument(metavar="[GLOB]", help="Names, with * and ?.")] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Names, with * and ?.")] = "*",
     site_file: SiteOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole declaration of each PV, as JSON.")] = False,
     names_only: Annotated[bool, typer.Option("--names", help="Just the names.")] = False,
@@ -130,17 +132,19 @@ def pvs(
     use_site_environment(site)
     from aioca import DBR_CHAR_STR, caget
 
+    prefixes = _prefixes(site)
+
     async def read() -> list[Any]:
-        names = [f"{entry.prefix}IOC:Catalogue" for entry in site.iocs]
+        names = [f"{prefix}IOC:Catalogue" for prefix in prefixes]
         return await caget(names, datatype=DBR_CHAR_STR, timeout=5.0, throw=False)
 
     found: list[dict[str, Any]] = []
     silent: list[str] = []
-    for entry, answer in zip(site.iocs, _run(read()), strict=True):
+    for prefix, answer in zip(prefixes, _run(read()), strict=True):
         if answer.ok:
             found += json.loads(str(answer))["pvs"]
         else:
-            silent.append(entry.prefix)
+            silent.append(prefix)
     found = [pv for pv in found if fnmatch.fnmatchcase(pv["name"], pattern)]
     if as_json:
         typer.echo(json.dumps(found, indent=1))
@@ -157,6 +161,15 @@ def pvs(
         raise typer.Exit(1)
     if silent:
         raise typer.Exit(1)
+
+
+def _prefixes(site: Site) -> list[str]:
+    """What the PVs of each IOC begin with, those of services included."""
+    prefixes, known = [entry.prefix for entry in site.iocs], services()
+    for name, config in site.services.items():
+        if (function := known[name].prefixes) is not None:
+            prefixes += load_object(function)(site, config)
+    return prefixes
 
 
 def _print_pvs(found: list[dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from archiver.config import ArchiverConfig
 from archiver.engine.intake import Channels, Intake
 from archiver.engine.recorder import Recorder
 from archiver.engine.status import Status
-from archiver.ioc import build
+from archiver.ioc import ArchiveIoc, build
 from archiver.ioc_device import EngineHealth, EngineState, cut_list, together
 from archiver.management.ledger import Identity, Ledger
 from archiver.store import StoreReader, StoreWriter
@@ -83,12 +84,14 @@ def archived(stand: ArchiverStand, name: str) -> bool:
 def test_an_engine_that_is_gone_or_hangs_is_invalid_and_comes_back(stand: ArchiverStand) -> None:
     stand.write_site()
     engine = stand.start_engine()
-    stand.start_ioc()
+    ioc = stand.start_ioc()
     stand.wait_for("the engine", lambda state, pvs: state == [0, GOOD] and pvs[1] == GOOD, "State", "PVs")
+    assert "the engine" not in ioc.text()
     engine.signal(signal.SIGSTOP)
     stand.wait_for("an engine that hangs", lambda state, free: state[1] == free[1] == INVALID, "State", "DiskFree")
     engine.signal(signal.SIGCONT)
     stand.wait_for("it to go on", lambda state, free: state == [0, GOOD] and free[1] == GOOD, "State", "DiskFree")
+    assert [line for line in ("the engine says nothing", "the engine is there again") if line not in ioc.text()] == []
     assert engine.stop(TIMEOUT) == 0
     stand.wait_for("a stopped engine", lambda state, pvs: state[1] == pvs[1] == INVALID, "State", "PVs")
     stand.start_engine()
@@ -100,6 +103,24 @@ def test_before_any_engine_all_is_invalid(stand: ArchiverStand) -> None:
     stand.start_ioc()
     assert [severity for _, severity in stand.read("State", "PVs", "Quarantine", "LossRate")] == [INVALID] * 4
     assert stand.read("IOC:Version", "IOC:HEARTBEAT")[0][1] == GOOD
+
+
+async def test_an_engine_that_starts_beside_the_ioc_is_no_news(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    ioc = ArchiveIoc("T:ARCH:", {"": tmp_path / "archive"})
+    said: list[str] = []
+    ioc.tell = lambda text, level=0: said.append(text)
+    await ioc._publish()
+    status = tmp_path / "archive" / "engine.json"
+    status.write_text(json.dumps({"updated": time.time()}))
+    await ioc._publish()
+    assert said == []
+    for engine in ioc._engines.values():
+        engine._seen = (engine._seen[0], time.monotonic() - 60)
+    await ioc._publish()
+    status.write_text(json.dumps({"updated": time.time() + 1}))
+    await ioc._publish()
+    assert said == ["the engine says nothing", "the engine is there again"]
 
 
 def test_damaged_pieces_and_a_lost_ledger_are_alarms(stand: ArchiverStand) -> None:

@@ -110,7 +110,7 @@ def write_site(folder: Path, name: str, *, archive_port: int | None = None, acf:
     if archive_port is None:
         text = text.partition("\n[archiver]")[0]
     else:
-        text = re.sub(r"127\.0\.0\.1:17665", f"127.0.0.1:{archive_port}", text)
+        text = re.sub(r"^http = .*$", f'http = "127.0.0.1:{archive_port}"', text, flags=re.M)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "demo.acf").write_text(acf or (ROOT / "sites" / "demo.acf").read_text())
     site = folder / "site.toml"

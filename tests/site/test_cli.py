@@ -91,7 +91,7 @@ def test_status_and_down_of_a_site_that_is_not_running(tmp_path: Path) -> None:
 
 def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = run("demo", "--state", str(tmp_path / "file" / "state"))
+    done = run("up", str(_site(tmp_path)), "--state", str(tmp_path / "file" / "state"))
     assert done.returncode == 1
     assert done.stderr.startswith("owl: can't use ")
     assert "Traceback" not in done.stderr

@@ -27,6 +27,7 @@ def test_every_pv_is_found_with_the_printed_exports(stand: Stand) -> None:
     assert len(names) > 900
     for name in ("HV:L07:VSet", "HV:F:VMon", "HV:Mult", "HV:B5:Serial", "HV:IOC:HEARTBEAT", "HV:L21:Sts:NoCal"):
         assert stand.pv(name) in names
+    assert stand.pv("ARCH:State") in names
     done = stand.python(
         "import epics\n"
         f"names = {names!r}\n"

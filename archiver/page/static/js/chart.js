@@ -317,8 +317,8 @@ export class Chart {
 function axisTitle(traces, narrow) {
   if (!traces.length) return "";
   const unit = traces[0].pv.kind === "enum" ? "" : traces[0].pv.unit || "";
-  const letters = traces.map((t) => t.letter).join(" ");
-  return narrow && unit ? unit : unit ? `${unit}   ${letters}` : letters;
+  const letters = traces.map((t) => t.letter).join(", ");
+  return narrow && unit ? unit : unit ? `${unit} (${letters})` : letters;
 }
 
 /** The next number from here down whose first digit is 1, 2 or 5. @param {number} value above 0 */

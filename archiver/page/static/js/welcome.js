@@ -26,7 +26,7 @@ export function welcome(host, add) {
   );
   const list = h("p.examples");
   host.append(list);
-  json("retrieval/bpl/getMatchingPVs", { query: { pv: "*", limit: 5 } }).then(
+  somePvs().then(
     (names) =>
       fill(
         list,
@@ -38,4 +38,11 @@ export function welcome(host, add) {
       ),
     () => {},
   );
+}
+
+/** Those that change most; without an engine the first ones. @returns {Promise<string[]>} */
+async function somePvs() {
+  const busy = await json("mgmt/bpl/getEventRateReport", { query: { limit: 5 } }).catch(() => []);
+  if (busy.length) return busy.map((/** @type {{pvName: string}} */ row) => row.pvName);
+  return await json("retrieval/bpl/getMatchingPVs", { query: { pv: "*", limit: 5 } });
 }
