@@ -89,6 +89,8 @@ class Recorder:
         self._dirty = False
         self._emptied = time.monotonic()
         self._retry_at = 0.0
+        self._unsynced = False
+        """Whether the last sync failed: what can be written is not safe, then, and nothing is well again."""
         self._drops_logged: Counter[str] = Counter()
         self._synced = time.monotonic()
         self._failure: BaseException | None = None
@@ -195,7 +197,7 @@ class Recorder:
                 self.dropped[self.intake.blocked or "unwritable"] += lost
                 self._unwritten.clear()
             return
-        if wrote:
+        if wrote and not self._unsynced:
             self._unblock()
         self._emptied = time.monotonic()
         if self.intake.bytes < self.intake.limit // 4:
@@ -287,9 +289,11 @@ class Recorder:
                 self.store.sync()
                 self._dirty = False
                 self._drops_logged = drops
+                self._unsynced = False
                 if not self._unwritten:
                     self._unblock()
         except OSError as error:
+            self._unsynced = True
             self._block(error)
             # what a failed sync leaves of a log is not known: later samples go into a fresh one
             with contextlib.suppress(OSError):

@@ -77,8 +77,8 @@ class LedgerFile:
         if not inode and not self.writable:
             return None
         with _clear(self.path):
-            if self.writable:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.writable and not self._inode:
+                self.path.parent.mkdir(parents=True, exist_ok=True)  # later a new folder would hide the old one's loss
             mode = "rwc" if self.writable else "ro"
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}",
