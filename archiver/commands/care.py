@@ -92,7 +92,8 @@ def _say(engine: str, report: VerifyReport) -> None:
     for severity, _, _ in report.problems:
         counts[severity] = counts.get(severity, 0) + 1
     found = ", ".join(f"{n} {severity}{'s' * (n > 1)}" for severity, n in counts.items())
-    seen = f"{report.segments:,} segments, {report.samples:,} samples, {report.logs:,} logs, {size_text(report.bytes)}"
+    parts = ((report.segments, "segment"), (report.samples, "sample"), (report.logs, "log"))
+    seen = ", ".join(f"{n:,} {what}{'s' * (n != 1)}" for n, what in parts) + f", {size_text(report.bytes)}"
     which = f"engine {engine}: " if engine else ""
     verdict = "all is well" if report.ok and not found else f"all is well ({found})" if report.ok else found
     typer.echo(f"{which}{verdict}; looked at {seen}")

@@ -79,6 +79,12 @@ def foreign(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {"flip": flip, "cut": cut, "foreign": foreign, "gone": Path.unlink}
 
 
+def test_a_folder_without_an_archive_is_not_well(tmp_path: Path) -> None:
+    report = verify(tmp_path)
+    assert not report.ok
+    assert [(severity, file) for severity, file, _ in report.problems] == [(ERROR, ".")]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("ending", [".parquet", ".index.npy", ".minute.parquet", ".hour.parquet"])
 def test_every_damaged_file_is_named(archive: Path, damage: str, ending: str) -> None:
