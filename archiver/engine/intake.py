@@ -17,6 +17,9 @@ from owlshift.ca.batch import Batch
 OVERFLOW = "overflow"
 """Why samples are dropped while the disk takes some, but not enough."""
 
+REJECTED = (OVERFLOW, "disk_full", "unwritable")
+"""All reasons for which samples find no room: other threads read these counts, so no key may come in later."""
+
 
 @dataclass
 class Taken:
@@ -34,7 +37,7 @@ class Intake:
         self.limit = limit
         self.received = 0
         """Samples that ever came in, dropped ones included."""
-        self.rejected: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter(dict.fromkeys(REJECTED, 0))
         """Samples that found no room, by reason."""
         self.blocked: str | None = None
         """Why the recorder can't write now: the reason for samples that find no room."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"[^\0-\x20]{1,60}")
-"""What can be a PV's name: other rubbish must not reach the client."""
+NAME = re.compile(r"[^\0-\x20\x7f\ud800-\udfff]{1,60}")
+"""What can be a PV's name: other rubbish must not reach the client, nor files that are UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def parse_catalogue(text: bytes | str) -> dict[str, Listed]:
         name = item.get("name") if isinstance(item, dict) else None
         if not isinstance(name, str) or not NAME.fullmatch(name):
             continue
-        result[name] = Listed(_sampling(name, item.get("archive")), str(item.get("doc") or ""))
+        doc = str(item.get("doc") or "").encode("utf-8", "replace").decode()
+        result[name] = Listed(_sampling(name, item.get("archive")), doc)
     return result
 
 

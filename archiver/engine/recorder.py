@@ -70,7 +70,7 @@ class Recorder:
         self.config = config
         self.logged = 0
         """Samples that are in the log (or already in segments)."""
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter(dict.fromkeys(DROP_REASONS, 0))
         """Samples that were dropped before the log, by reason."""
         self.flow = Flow()
         """The same by PV, and what came."""
@@ -111,6 +111,7 @@ class Recorder:
         self._stopping.set()
         self.intake.wake()
         self._rolled.set()
+        self.store.interrupt()
         self._writer.join()
         self._converter.join()
 
@@ -169,8 +170,8 @@ class Recorder:
 
     def _flush(self, everything: bool = False) -> None:
         """Log what waits. What can't be written stays, within the queue's room."""
-        taken = self.intake.take() if not self._unwritten else None
-        if taken is not None:
+        if everything or not self._unwritten:
+            taken = self.intake.take()
             self._events += taken.events
             self._forget_kept(taken.events)
             prepared = self._prepare(taken.batches, everything)
@@ -190,11 +191,13 @@ class Recorder:
                 self.logged += len(columns)
                 self._dirty = True
                 self.intake.done(size)
+                if self.store.log_size >= self.config.roll_size << 20:
+                    # after a long wait for the disk much comes at once, and no log should get larger for that
+                    self._roll()
         except OSError as error:
             self._block(error)
             if everything:
-                lost = sum(len(columns) for columns, _ in self._unwritten)
-                self.dropped[self.intake.blocked or "unwritable"] += lost
+                self.dropped[self.intake.blocked or "unwritable"] += sum(len(c) for c, _ in self._unwritten)
                 self._unwritten.clear()
             return
         if wrote and not self._unsynced:
@@ -234,7 +237,7 @@ class Recorder:
                     continue
                 columns = rest
             result += self._pieces(columns)
-        if self.channels.scanned or everything:
+        if self.scan.held:
             for columns in self.scan.due(time.monotonic_ns(), self.channels.period_ns, everything):
                 result += self._pieces(columns)
         return result

@@ -85,11 +85,13 @@ class ScanFilter:
             highest = int(columns.pv.max())
             if highest >= len(self._due):
                 self._due = np.concatenate([self._due, np.zeros(highest + 1, np.int64)])
-            ripe = np.ones(len(columns), bool) if everything else self._due[columns.pv] <= now_ns
+            periods = np.take(period_ns, columns.pv, mode="clip")
+            # a PV that is scanned no longer waits no longer
+            ripe = np.ones(len(columns), bool) if everything else (self._due[columns.pv] <= now_ns) | (periods == 0)
             if not ripe.any():
                 continue
             out = take(columns, ripe)
-            self._due[out.pv] = now_ns + np.take(period_ns, out.pv, mode="clip")
+            self._due[out.pv] = now_ns + periods[ripe]
             result.append(out)
             if ripe.all():
                 del self._held[key]

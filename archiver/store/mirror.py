@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 REGISTRY = "registry.log"
-PUBLISHED = (MANIFEST, REGISTRY)
+TRIES = 3
+"""Looks at what is published while it changes."""
 
 
 def published(manifest: Manifest) -> Manifest:
@@ -71,6 +72,9 @@ class Mirror:
 
         PlaceError when the store is away or nothing is published there: the folder stays as it was.
         """
+        return self._refresh(TRIES)
+
+    def _refresh(self, tries: int) -> bool:
         place = self._layout.place(self.url)
         try:
             stamp = (place.stamp(MANIFEST), place.stamp(REGISTRY))
@@ -80,6 +84,9 @@ class Mirror:
             channels = place.read_bytes(str(manifest.channels))
             registry = place.read_bytes(REGISTRY)
         except FileNotFoundError as error:
+            if tries > 1:
+                # a new table of channels may have taken the place of the one that the manifest names
+                return self._refresh(tries - 1)
             raise PlaceError(f"{self.url}: nothing is published there ({error})") from error
         except StoreError as error:
             raise PlaceError(str(error)) from error

@@ -83,8 +83,11 @@ class Moves:
             return
         there = {(segment.place, segment.name) for segment in manifest.segments}
         left = [entry for entry in manifest.moving if entry not in moving and entry not in there]
-        files = [(place, file) for place, name in left for file in all_files(name)]
-        self._store.commit(manifest.next(moving=moving, replaced=(*manifest.replaced, *files)), self._store.channels)
+        replaced = [*manifest.replaced, *((place, file) for place, name in left for file in all_files(name))]
+        # what goes to a place (again) is no longer to be deleted there
+        wanted = {(place, file) for place, name in moving for file in all_files(name)}
+        replaced = [entry for entry in replaced if entry not in wanted]
+        self._store.commit(manifest.next(moving=moving, replaced=tuple(replaced)), self._store.channels)
         self.delete_replaced()
 
     def _ensure_id(self) -> None:
@@ -142,8 +145,9 @@ class Moves:
         old: list[tuple[str, str]] = []
         for segment, place in copied:
             now = present.get(segment.name)
-            if now is None or now.place != segment.place or now.sidecars != segment.sidecars:
-                # merged, deleted or mended meanwhile: the copies are in nobody's way, but of no use
+            unwanted = (place, segment.name) not in manifest.moving
+            if now is None or unwanted or now.place != segment.place or now.sidecars != segment.sidecars:
+                # merged, deleted, mended or called back meanwhile: the copies are in nobody's way, but of no use
                 if now is None or now.place != place:
                     old += [(place, file) for file in segment.files]
                 continue

@@ -15,9 +15,10 @@ import numpy as np
 
 from archiver.store.checksums import quick_look
 from archiver.store.files import Layout, StoreError, replace_file
+from archiver.store.incoming import waiting
 from archiver.store.manifest import Manifest, Segment, load_channels, load_manifest, save_manifest
 from archiver.store.merge import load_index
-from archiver.store.names import SIDECARS, parse_name, stem_of
+from archiver.store.names import SIDECARS, Parsed, parse_name, stem_of
 from archiver.store.quarantine import quarantine
 from archiver.store.rebuild import channels_of, heal_sidecars, recover_names, salvage
 from archiver.store.registry import RegistryWriter
@@ -111,7 +112,9 @@ def _sweep(layout: Layout, manifest: Manifest) -> Manifest:
                     manifest, parsed.kind, parsed.first_log, parsed.last_log
                 )
             else:
-                leftover = parsed.serial >= manifest.serial or stem in replaced
+                leftover = stem in replaced or (
+                    parsed.serial >= manifest.serial and _is_elsewhere(layout, manifest, parsed)
+                )
             if leftover:
                 path.unlink()
                 continue
@@ -119,6 +122,24 @@ def _sweep(layout: Layout, manifest: Manifest) -> Manifest:
         path.replace(layout.quarantine / name.replace("/", "-"))
         log.error("%s is put aside: the manifest doesn't know it", name)
     return replace(manifest, quarantined={**manifest.quarantined, **foreign}) if foreign else manifest
+
+
+def _is_elsewhere(layout: Layout, manifest: Manifest, parsed: Parsed) -> bool:
+    """Whether all that a segment newer than the manifest can hold is in logs, segments or imports that are there.
+
+    So it is after a kill. With a manifest that is older than the files, out of a backup, it need not be.
+    """
+    if parsed.first_log == 0 and waiting(layout):
+        return True
+    if parsed.first_log and parsed.last_log >= manifest.first_log:
+        return parsed.first_log == parsed.last_log and layout.log(parsed.first_log).exists()
+    sources = [
+        s
+        for s in manifest.segments
+        if s.kind == parsed.kind and s.first_log <= parsed.last_log and parsed.first_log <= s.last_log
+    ]
+    gone = [s for s in sources if not s.place and not (layout.segments / s.name).exists()]
+    return not gone and bool(sources or parsed.first_log)
 
 
 def _covered(manifest: Manifest, kind: str, first: int, last: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -29,13 +29,17 @@ from archiver.store.produce import produce
 from archiver.store.quarantine import quarantine
 from archiver.store.rebuild import DAMAGE, adopted, index_of
 from archiver.store.recovery import less
-from archiver.store.segment import EVENTS_KIND, save_index
+from archiver.store.segment import EVENTS_KIND, Table, save_index
 from archiver.store.verify import problem_of
 
 if TYPE_CHECKING:
     from archiver.store.writer import StoreWriter
 
 log = logging.getLogger(__name__)
+
+
+class _Interrupted(Exception):  # noqa: N818
+    """The engine ends: what is half done is not wanted."""
 
 
 class Upkeep:
@@ -47,7 +51,12 @@ class Upkeep:
         self._later: dict[str, float] = {}
         self._unmergeable: set[str] = set()
         self._free_of: tuple[tuple[int, ...], set[str]] = ((), set())
+        self._interrupted = False
         self.moves = Moves(store, self._later)
+
+    def interrupt(self) -> None:
+        """Let a merge that goes on in another thread come to nothing; it begins anew next time."""
+        self._interrupted = True
 
     def close(self) -> None:
         """End the mover."""
@@ -174,8 +183,11 @@ class Upkeep:
             tables = merged_tables(first.kind, sources, store.registry.names, forgotten, done)
             logs = (min(s.first_log for s in step.segments), max(s.last_log for s in step.segments))
             made = produce(
-                self._layout, first.kind, tables, logs, day, store.manifest.serial, step.tier, first.imported
+                *(self._layout, first.kind, self._uninterrupted(tables), logs, day),
+                *(store.manifest.serial, step.tier, first.imported),
             )
+        except _Interrupted:
+            return False
         except PlaceError as error:
             log.warning("segments %s to %s stay for now: %s", first.name, step.segments[-1].name, error)
             self._postpone(step.segments)
@@ -203,6 +215,12 @@ class Upkeep:
             merged=done.equal.total() * counted,
         )
         return True
+
+    def _uninterrupted(self, tables: Iterable[Table]) -> Iterator[Table]:
+        for table in tables:
+            if self._interrupted:
+                raise _Interrupted
+            yield table
 
     def _blame(self, segments: Sequence[Segment], error: Exception) -> bool:
         """Find out which of the segments is damaged, and put it aside."""

@@ -334,6 +334,10 @@ class StoreWriter:
         """
         return self.upkeep.step(retention_days, int(time.time() // 86400) if today is None else today)
 
+    def interrupt(self) -> None:
+        """For another thread, when the end has come: `compact_next` need not finish a merge, which may take minutes."""
+        self.upkeep.interrupt()
+
     def adopt_incoming(self) -> int:
         """Take in all imports that wait in the folder; returns how many. (`compact_next` does so, one at a time.)"""
         return self.upkeep.adopt_all()

@@ -146,3 +146,12 @@ def test_the_processes_of_a_site(tmp_path: Path) -> None:
         (sys.executable, "-u", "-m", f"archiver.{module}", *where) for module in ("engine", "retrieval", "ioc")
     ]
     assert summary(site, config) == [f"Archive: http://127.0.0.1:17665 (in {tmp_path / 'state' / 'lake'})"]
+
+
+def test_characters_that_no_file_can_hold_are_no_part_of_names_and_descriptions() -> None:
+    """JSON may name half of a pair of UTF-16 units; neither a server nor the archive's files could hold that."""
+    found = parse_catalogue(catalogue({"name": "A\ud800"}, {"name": "B", "doc": "half \udfff"}, {"name": "C\x7f"}))
+    assert found == {"B": Listed(None, "half ?")}
+    planner = Planner(ArchiverConfig.model_validate({"policy": [{"pv": "*"}]}))
+    assert planner.plan(["A\ud800", "D\x7f", "E"]).keys() == {"A\ud800", "D\x7f", "E"}
+    assert [name for name, target in planner.plan(["A\ud800", "D\x7f", "E"]).items() if target] == ["E"]

@@ -20,7 +20,7 @@ from archiver.engine.intake import Channels, Intake
 from archiver.engine.recorder import DROP_REASONS, Recorder
 from archiver.engine.scan import ScanFilter
 from archiver.engine.status import Status
-from archiver.store import Columns, Dbr, StoreReader, StoreWriter
+from archiver.store import Columns, Dbr, StoreReader, StoreWriter, compact, merge
 from owlshift.ca import Batch
 
 SECOND = 10**9
@@ -211,7 +211,7 @@ def test_a_queue_that_is_half_full_asks_for_a_pause_and_then_drains(
         setup.put([1], [now + i])
     assert full.is_set()
     drained.clear()
-    assert setup.intake.rejected == {"overflow": 20}
+    assert +setup.intake.rejected == {"overflow": 20}
     slow.set()
     assert drained.wait(30)
     totals = setup.finish()
@@ -261,3 +261,110 @@ def test_an_error_that_is_not_the_disks_ends_the_engine(setup: Setup, monkeypatc
     assert isinstance(setup.failures[0], ZeroDivisionError)
     setup.recorder.stop()
     setup.store.close()
+
+
+def test_what_comes_after_a_full_disk_and_before_the_end_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one record waits for the disk more samples come; the disk is there again just when the engine ends."""
+    setup = Setup(tmp_path)
+    monkeypatch.setattr("archiver.engine.recorder.RETRY", 1000.0)
+    disk = Faulty(setup.store, monkeypatch)
+    disk.error = errno.ENOSPC
+    setup.recorder.start()
+    now = time.time_ns()
+    setup.put([0], [now])
+    wait_until(lambda: setup.intake.blocked == "disk_full", 30, "the full disk")
+    setup.put([0, 1], [now + 1, now + 1])
+    disk.error = None
+    totals = setup.finish()
+    assert totals["stored"] == 3
+    assert setup.times("A") == [now, now + 1]
+
+
+def test_what_comes_while_the_disk_is_full_to_the_end_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(tmp_path)
+    monkeypatch.setattr("archiver.engine.recorder.RETRY", 1000.0)
+    disk = Faulty(setup.store, monkeypatch)
+    disk.error = errno.ENOSPC
+    setup.recorder.start()
+    now = time.time_ns()
+    setup.put([0], [now])
+    wait_until(lambda: setup.intake.blocked == "disk_full", 30, "the full disk")
+    setup.put([0, 1], [now + 1, now + 1])
+    totals = setup.finish()
+    assert (totals["dropped.disk_full"], totals["stored"]) == (3, 0)
+
+
+def test_a_log_gets_no_larger_when_much_comes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = Setup(tmp_path, roll_size=1)
+    monkeypatch.setattr("archiver.engine.recorder.MAX_BYTES", 1 << 18)
+    monkeypatch.setattr(setup.store, "convert_next", lambda: False)
+    now = time.time_ns() - 10**9
+    for part in range(8):
+        setup.put([2] * 64, [now + 64 * part + i for i in range(64)], values=[[1.0] * 1024] * 64)
+    setup.recorder.start()
+    wait_until(lambda: setup.recorder.logged == 512, 30, "all that came")
+    sizes = [path.stat().st_size for _, path in setup.store.layout.logs()]
+    assert sum(sizes) > 4 << 20
+    assert max(sizes) < 2 << 20
+    setup.recorder.stop()
+    monkeypatch.undo()
+    assert setup.finish()["stored"] == 512
+
+
+def test_a_long_merge_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes to nothing, and begins anew next time."""
+    setup = Setup(tmp_path)
+    now = time.time_ns() - 10**9
+    for part in range(2):
+        for number in (1, 2):
+            pvs = np.array([setup.ids["A"], setup.ids["B"]], np.uint32)
+            times = np.full(2, now + 2 * part + number)
+            zero = np.zeros(2, np.uint8)
+            setup.store.append(Columns(Dbr.DOUBLE, False, pvs, times, zero, zero, np.ones(2)))
+        setup.store.roll()
+        setup.store.convert_next()
+    before = setup.store.manifest.segments
+    monkeypatch.setattr(merge, "BUDGET", 100)
+    merging, go_on = threading.Event(), threading.Event()
+    real = merge._small
+
+    def slow(*args: Any) -> Any:
+        merging.set()
+        go_on.wait(30)
+        return real(*args)
+
+    monkeypatch.setattr(merge, "_small", slow)
+    monkeypatch.setattr(compact, "FANOUT", 2)
+    setup.recorder.start()
+    assert merging.wait(30)
+    stopping = threading.Thread(target=setup.recorder.stop)
+    stopping.start()
+    wait_until(setup.recorder._stopping.is_set, 30, "the stop")
+    go_on.set()
+    stopping.join(30)
+    assert setup.store.manifest.segments == before
+    setup.store.close()
+    again = opened(tmp_path)
+    assert again.manifest.quarantined == {}
+    again.close()
+    assert setup.times("A") == [now + 1, now + 2, now + 3, now + 4]
+
+
+def test_a_pv_that_is_scanned_no_longer_leaves_nothing_behind(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.channels.sample(setup.ids["A"], 3600 * SECOND)
+    setup.recorder.start()
+    now = time.time_ns() - 1000
+    setup.put([0], [now])
+    wait_until(lambda: setup.recorder.logged == 1, 30, "the first sample")
+    setup.put([0], [now + 1])
+    wait_until(lambda: setup.recorder.scan.held == 1, 30, "the held sample")
+    setup.channels.sample(setup.ids["A"], 0)
+    wait_until(lambda: setup.recorder.waiting == 0, 30, "the sample that was held")
+    assert setup.recorder.logged == 2
+    setup.finish()
+    assert setup.times("A") == [now, now + 1]

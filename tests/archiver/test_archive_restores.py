@@ -1,0 +1,123 @@
+"""Archives that come back from a copy, and segments that go to a place, are stopped on the way, and go there again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from archive_tools import columns_of, flat, opened
+from support import wait_until
+
+from archiver.config import ArchiverConfig
+from archiver.store import Dbr, StoreReader, StoreWriter
+from archiver.store import mirror as mirror_module
+from archiver.store.mirror import Mirror
+from archiver.store.verify import verify
+
+
+def with_months(folder: Path, place: str | None) -> StoreWriter:
+    writer = StoreWriter(folder, ArchiverConfig.model_validate({"tiers": {"months": {"place": place}}}))
+    writer.open()
+    return writer
+
+
+def one_log(writer: StoreWriter, rows: dict[str, list[int]], dbr: Dbr = Dbr.DOUBLE) -> None:
+    ids = writer.add_pvs(rows)
+    for name, times in rows.items():
+        writer.append(columns_of(dbr, [ids[name]] * len(times), times, times))
+    writer.roll()
+    assert writer.convert_next()
+
+
+def compacted(writer: StoreWriter) -> None:
+    for _ in range(200):
+        if not writer.compact_next(today=40000):
+            return
+    raise AssertionError("compaction never ends")
+
+
+def times_of(folder: Path, name: str) -> list[int]:
+    return [row[2] for row in flat(StoreReader(folder), name)]
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_copy_with_an_older_manifest_loses_nothing(tmp_path: Path, merged: bool) -> None:
+    """The manifest is copied first, and the segments later, as a backup of a running archive does."""
+    archive, copy = tmp_path / "archive", tmp_path / "copy"
+    writer = opened(archive)
+    one_log(writer, {"A": [1, 2]})
+    one_log(writer, {"A": [3, 4]})
+    shutil.copytree(archive, copy)
+    one_log(writer, {"A": [5, 6]})
+    if merged:
+        compacted(writer)
+    writer.close()
+    for path in [copy / "segments", copy / "wal"]:
+        shutil.rmtree(path)
+        shutil.copytree(archive / path.name, path)
+    writer = opened(copy)
+    # what the manifest doesn't know is put aside, never deleted: the only copies of samples may be in it
+    assert writer.manifest.quarantined
+    writer.close()
+    there = list((copy / "segments").rglob("*.parquet")) + list((copy / "quarantine").glob("*.parquet"))
+    assert len(there) == (1 if merged else 3)
+
+
+def settled(writer: StoreWriter, done: Callable[[], bool]) -> None:
+    """Let compaction and the mover work until `done`; what is away is asked again at once."""
+    writer.upkeep.moves.mover.retry = 0.01
+
+    def step() -> bool:
+        writer.compact_next(today=40000)
+        return done()
+
+    wait_until(step, 60, "the moves")
+
+
+def test_a_segment_that_goes_again_to_a_place_that_was_away_stays_there(tmp_path: Path) -> None:
+    """What an attempt left in the place is to be deleted, until the segment goes there once more."""
+    folder, disk = tmp_path / "archive", tmp_path / "disk"
+    place = f"file://{disk}"
+    writer = with_months(folder, place)
+    one_log(writer, {"A": [1, 2]})
+    settled(writer, lambda: [s.place for s in writer.manifest.segments] == [place])
+    one_log(writer, {"B": [1, 2]}, Dbr.LONG)
+    # the place goes away while a segment is on its way there, and meanwhile the segment is to stay
+    disk.rename(tmp_path / "away")
+    settled(writer, lambda: [spec for spec, _ in writer.manifest.moving] == [place])
+    settled(writer, lambda: place in writer.upkeep.problem())
+    (segment,) = [s for s in writer.manifest.segments if not s.place]
+    later = writer.upkeep.moves._later
+    later[segment.name] = time.monotonic() + 1000
+    settled(writer, lambda: (place, segment.name) in writer.manifest.replaced)
+    later.clear()
+    (tmp_path / "away").rename(disk)
+    settled(writer, lambda: [s.place for s in writer.manifest.segments] == [place] * 2)
+    settled(writer, lambda: not writer.manifest.replaced and not writer.upkeep.moves.mover.busy)
+    assert times_of(folder, "A") == times_of(folder, "B") == [1, 2]
+    assert verify(folder, ArchiverConfig.model_validate({"tiers": {"months": {"place": place}}})).problems == []
+    writer.close()
+
+
+def test_a_mirror_follows_while_something_new_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, disk = tmp_path / "archive", tmp_path / "disk"
+    place = f"file://{disk}"
+    writer = with_months(folder, place)
+    for number, name in enumerate("AB"):
+        one_log(writer, {name: [1, 2]}, [Dbr.LONG, Dbr.DOUBLE][number])
+        settled(writer, lambda: {s.place for s in writer.manifest.segments} == {place})
+        settled(writer, lambda: not writer.upkeep.moves.mover.busy)
+        if number == 0:
+            shutil.copytree(disk, tmp_path / "before")
+    writer.close()
+    mirror = Mirror(place, tmp_path / "mirror")
+    real = mirror_module.parse_manifest
+    before = (tmp_path / "before" / "manifest.json").read_bytes()
+    contents = iter([before])
+    monkeypatch.setattr(mirror_module, "parse_manifest", lambda data, source: real(next(contents, data), source))
+    # the manifest is read, and then the table of channels that it names is replaced
+    assert mirror.refresh()
+    assert times_of(mirror.folder, "A") == times_of(mirror.folder, "B") == [1, 2]
