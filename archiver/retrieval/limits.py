@@ -8,6 +8,7 @@ import numpy as np
 
 from archiver.retrieval import operators
 from archiver.retrieval.operators import NUMERIC
+from archiver.retrieval.operators.choosing import DEFAULT_STEP
 from archiver.retrieval.query import NS, DataRequest, Refused, Target
 from archiver.retrieval.resolve import Names
 from archiver.retrieval.source import Found, find
@@ -49,7 +50,7 @@ def _number(reader: Reader, found: Found, target: Target, start: int, end: int, 
     if found.field is not None:
         return 0  # changes of metadata are few
     if process is not None and operator is not None and operator.name == "nth":
-        step = int(operator.arguments[0]) if operator.arguments else 1
+        step = int(operator.arguments[0]) if operator.arguments else DEFAULT_STEP
         return count(reader, found, start, end, enough * step) // step
     return count(reader, found, start, end, enough)
 

@@ -135,6 +135,14 @@ def centre(number: int, n: int) -> int:
     return (number * n + n // 2) * NS + (NS // 2 if n % 2 else 0)
 
 
+def bins_of_their_own(rows: Sequence[Row], start: int, end: int, n: int) -> dict[int, list[Row]]:
+    """Samples by the bin of their time; those of earlier bins than the start's are in the one before it."""
+    found: dict[int, list[Row]] = {}
+    for row in window(rows, start, end):
+        found.setdefault(max(row[0] // NS // n, start // NS // n - 1), []).append(row)
+    return found
+
+
 def summary(
     value: Callable[[list[Row], int], Any],
     rows: Sequence[Row],
@@ -143,18 +151,27 @@ def summary(
     n: int,
     fill: bool,
     empty: Callable[[Any], Any] = lambda v: v,
+    void: Any = math.nan,
+    calm: bool = False,
+    into: Callable[[Sequence[Row], int, int, int], dict[int, list[Row]]] = bins,
 ) -> list[Row]:
-    """A statistic of each bin; `value(rows, centre)`, and `empty(value before)` where there are none."""
-    found = bins([r for r in window(rows, start, end) if not math.isnan(r[1])], start, end, n)
+    """A statistic of each bin; `value(rows, centre)`, and `empty(value before)` where there are none.
+
+    Of rows that are NaN where there are others nothing counts; `void` is the value where there are no others. `calm`:
+    bins without rows have no severity.
+    """
+    found = into(window(rows, start, end), start, end, n)
     out: list[Row] = []
     last: tuple[Any, int] | None = None
     for number in range(start // NS // n - 1, end // NS // n + 1):
         if number in found:
-            last = value(found[number], centre(number, n)), max(r[2] for r in found[number])
+            numbers = [r for r in found[number] if not math.isnan(r[1])]
+            severity = max(r[2] for r in numbers or found[number])
+            last = value(numbers, centre(number, n)) if numbers else void, severity
         elif not fill or last is None:
             continue
         else:
-            last = empty(last[0]), last[1]
+            last = empty(last[0]), 0 if calm else last[1]
         out.append((centre(number, n), *last))
     return merged(out, start)
 

@@ -7,11 +7,11 @@ bin of any length needs no memory.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from archiver.retrieval.operators.points import Grid, Points, points
+from archiver.retrieval.operators.points import Grid, Points, apart, points
 from archiver.retrieval.operators.source import NS, Source
 from archiver.store.summary import Summary
 
@@ -26,6 +26,9 @@ SUMMARY_MINIMUM = 600
 
 MOMENTS = ("mean", "m2", "m3", "m4")
 
+PROBES = 500
+"""Stretches without bins in the archive's tables, of one window, that are searched for samples that are NaN."""
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -33,7 +36,8 @@ class Bins:
 
     `columns`, of the same length: always count (i8), severity (u1, the highest), first_ns and last_ns (i8, the times
     of the first and the last sample); those asked for of mean, m2, m3, m4 (sums of powers of the deviations from the
-    mean), low, high, last (f8).
+    mean), low, high, last (f8). Samples that are NaN count for nothing where there are others. A bin that has no others
+    has the count 0, and NaN in its columns.
     """
 
     number: np.ndarray
@@ -61,6 +65,9 @@ def joined(parts: list[Bins]) -> Bins:
     if len(parts) > 1:
         columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in bins.columns}
         bins = Bins(np.concatenate([p.number for p in parts]), columns)
+    void = bins.count == 0
+    if void.any():
+        bins = bins[~void | ~np.isin(bins.number, bins.number[~void])]
     starts = np.concatenate([[0], np.flatnonzero(bins.number[1:] != bins.number[:-1]) + 1])
     return bins if len(starts) == len(bins) else _merged(bins, starts)
 
@@ -75,7 +82,7 @@ def _merged(bins: Bins, starts: np.ndarray) -> Bins:
         "first_ns": old["first_ns"][starts],
         "last_ns": old["last_ns"][ends],
     }
-    with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
+    with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite, and whole bins NaN
         if "mean" in old:
             # deviations from the first part's mean: a large offset cancels before it is multiplied
             base = old["mean"][starts]
@@ -104,6 +111,32 @@ def _merged(bins: Bins, starts: np.ndarray) -> Bins:
 
 def of_points(found: Points, grid: Grid, wanted: Iterable[str]) -> Bins:
     """The bins of these samples, of which there is at least one."""
+    numbers, void = apart(found)
+    if not len(void):
+        return _of_numbers(found, grid, wanted)
+    blank = _blank(_of_numbers(replace(void, values=np.zeros(len(void))), grid, wanted))
+    if not len(numbers):
+        return blank
+    bins = _of_numbers(numbers, grid, wanted)
+    return _sorted([bins, blank[~np.isin(blank.number, bins.number)]])
+
+
+def _blank(bins: Bins) -> Bins:
+    """These bins as those of samples that are NaN."""
+    columns = {
+        name: np.full(len(bins), np.nan) if column.dtype.kind == "f" else column
+        for name, column in bins.columns.items()
+    }
+    return Bins(bins.number, {**columns, "count": np.zeros(len(bins), np.int64)})
+
+
+def _sorted(parts: list[Bins]) -> Bins:
+    columns = {name: np.concatenate([p.columns[name] for p in parts]) for name in parts[0].columns}
+    number = np.concatenate([p.number for p in parts])
+    return Bins(number, columns)[np.argsort(number, kind="stable")]
+
+
+def _of_numbers(found: Points, grid: Grid, wanted: Iterable[str]) -> Bins:
     number, starts = grid.cut(found.time_ns)
     ends = np.append(starts[1:], len(found)) - 1
     count = ends - starts + 1
@@ -167,16 +200,52 @@ def bins(source: Source, grid: Grid, wanted: tuple[str, ...]) -> Iterator[Bins]:
 def _parts(source: Source, grid: Grid, wanted: tuple[str, ...]) -> Iterator[Bins]:
     spans = summary_spans(source, grid) if not {"m3", "m4"}.intersection(wanted) else []
     if not spans:
-        for found in points(source.samples(), source.end):
+        for found in points(source.samples(), source.end, nan=True):
             yield of_points(found, grid, wanted)
+    search = _Search(source, grid, wanted)
     for place, (unit_s, low, high) in enumerate(spans):
         if unit_s:
-            for summary in source.summaries(unit_s, low, high):
-                if len(summary):
-                    yield of_summary(summary, unit_s, grid, wanted)
+            summaries = source.summaries(unit_s, low, high)
+            known = (of_summary(summary, unit_s, grid, wanted) for summary in summaries if len(summary))
+            yield from search.among(known, low, high)
         else:
-            for found in points(source.part(low, high, held=not place), high):
+            for found in points(source.part(low, high, held=not place), high, nan=True):
                 yield of_points(found, grid, wanted)
+
+
+class _Search:
+    """Looks for samples where the archive's tables have none: the tables leave out those that are NaN.
+
+    It gives up after `PROBES` stretches: bins that have nothing but NaN are then missing.
+    """
+
+    def __init__(self, source: Source, grid: Grid, wanted: tuple[str, ...]) -> None:
+        self._source, self._grid, self._wanted = source, grid, wanted
+        self._left = PROBES
+
+    def among(self, parts: Iterable[Bins], low: int, high: int) -> Iterator[Bins]:
+        """Bins of tables from `low` to `high` (excluded), with those of NaN alone between them."""
+        interval = self._grid.interval_ns
+        expected = low // interval
+        for part in parts:
+            number = part.number
+            after = np.concatenate([[expected], number[:-1] + 1])
+            done = 0
+            for row in np.flatnonzero(number > after).tolist():
+                if done < row:
+                    yield part[done:row]
+                done = row
+                yield from self._between(max(low, int(after[row]) * interval), int(number[row]) * interval)
+            yield part[done:]
+            expected = int(number[-1]) + 1
+        yield from self._between(max(low, expected * interval), high)
+
+    def _between(self, low: int, high: int) -> Iterator[Bins]:
+        if low >= high or not self._left:
+            return
+        self._left -= 1
+        for found in points(self._source.part(low, high), high, nan=True):
+            yield of_points(found, self._grid, self._wanted)
 
 
 def summary_spans(source: Source, grid: Grid) -> list[tuple[int, int, int]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -27,16 +28,36 @@ def find(operator: Operator) -> Process | None:
 
 
 def _caplot(source: Source, interval: int) -> Iterator[Samples]:
-    """Values, severities and states are those of the samples; all values become doubles."""
-    grid = Grid.seconds(interval, source.start)
+    """All values become doubles. The severity is the highest of the bin, and there is no status.
+
+    A sample before the start that is in the start's bin is one of that bin's.
+    """
+    grid = Grid.of_their_own(interval, source.start)
     # the first three tell a bin of two samples from one of more
-    chosen = reduced(points(source.samples(), source.end), grid, ends=FEW + 1)
+    chosen = reduced(_rising(points(source.samples(), source.end, nan=True), grid), grid, ends=FEW + 1)
     return after_start((samples_of(_spread(part, grid)) for part in chosen), source.start)
+
+
+def _rising(chunks: Iterable[Points], grid: Grid) -> Iterator[Points]:
+    """The same samples, each with the highest severity of its bin so far."""
+    last: int | None = None
+    highest_yet = 0
+    for found in chunks:
+        number, starts = grid.cut(found.time_ns)
+        count = np.diff(np.append(starts, len(found)))
+        severity = found.severity.astype(np.int64)
+        if number[0] == last:
+            severity[0] = max(int(severity[0]), highest_yet)
+        # a bin's own number above the severity: the maximum so far never crosses into the next bin
+        severity = np.maximum.accumulate(np.repeat(np.arange(len(number)), count) * 256 + severity) & 255
+        last, highest_yet = int(number[-1]), int(severity[-1])
+        yield Points(found.time_ns, found.values, severity.astype(np.uint8), np.zeros_like(found.status))
 
 
 def _spread(found: Points, grid: Grid) -> Points:
     number, starts = grid.cut(found.time_ns)
     ends = np.append(starts[1:], len(found))
+    found = replace(found, severity=found.severity[np.repeat(ends - 1, ends - starts)])
     many = ends - starts > FEW
     few = np.repeat(~many, ends - starts)
     if not many.any():

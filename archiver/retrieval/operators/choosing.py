@@ -21,6 +21,9 @@ from archiver.store import Dbr, Samples
 
 KEEPERS = ("firstSample", "lastSample", "firstFill", "lastFill")
 
+DEFAULT_STEP = 900
+"""Of `nth`."""
+
 MANY_TO_COUNT = 50_000_000
 """Samples from which the archive's tables are taken at their word."""
 
@@ -31,7 +34,7 @@ def find(operator: Operator, numeric: bool = True) -> Process | None:
     if name == "ncount":
         return Process(_ncount)
     if name == "nth":
-        return Process(partial(_nth, step=whole_number(operator, 1)))
+        return Process(partial(_nth, step=whole_number(operator, DEFAULT_STEP)))
     if name == "deadBand" and numeric:
         return Process(partial(_dead_band, band=real_number(operator, 0, 1.0)))
     if name in KEEPERS:
@@ -41,8 +44,11 @@ def find(operator: Operator, numeric: bool = True) -> Process | None:
 
 
 def kept(source: Source, interval: int, name: str) -> Iterator[Samples]:
-    """First or last sample of each bin; the Fill forms put it at the bin's centre and repeat it over empty bins."""
-    grid = Grid.seconds(interval, source.start)
+    """First or last sample of each bin; the Fill forms put it at the bin's centre and repeat it over empty bins.
+
+    A sample before the start that is in the start's bin is one of that bin's.
+    """
+    grid = Grid.of_their_own(interval, source.start)
     chosen = _ends_of_bins(source, grid, first=name.startswith("first"))
     if name.endswith("Fill"):
         chosen = _fill(chosen, grid, source.end // NS // interval)
@@ -50,7 +56,7 @@ def kept(source: Source, interval: int, name: str) -> Iterator[Samples]:
 
 
 def _ends_of_bins(source: Source, grid: Grid, first: bool) -> Iterator[Samples]:
-    """The first (or last) sample of each bin; the sample before the start stands for a bin of its own."""
+    """The first (or last) sample of each bin; a sample before the first bin stands for one of its own."""
     held: Samples | None = None  # last of the bin that may go on
     held_bin: int | None = None
     for batch in source.samples():
@@ -139,16 +145,17 @@ def _nth(source: Source, step: int) -> Iterator[Samples]:
 
 
 def _dead_band(source: Source, band: float) -> Iterator[Samples]:
-    """Samples that differ by more than `band` from the last one kept, or in severity or NaN-ness.
+    """Samples that differ by more than `band` from the last one kept, or in severity, and all that are not finite.
 
-    So is the first one after the connection was lost. Which ones are kept depends on those before, one by one.
+    So is the first one after those, the first one after the connection was lost, and the next one. Which ones are kept
+    depends on those before, one by one.
     """
     return after_start(_outside(source, band), source.start)
 
 
 def _outside(source: Source, band: float) -> Iterator[Samples]:
     kept = math.nan
-    before: Samples | None = None
+    before: tuple[np.uint8, np.bool_, np.bool_] | None = None  # of the last sample: severity, not finite, reconnected
     for batch in source.samples():
         batch = batch[: int(np.searchsorted(batch.time_ns, source.end, "right"))]
         if not len(batch):
@@ -158,19 +165,20 @@ def _outside(source: Source, band: float) -> Iterator[Samples]:
             yield batch
             continue
         values = batch.values.astype(np.float64, copy=False)
-        nan = np.isnan(values)
-        changed = np.concatenate([[True], (batch.severity[1:] != batch.severity[:-1]) | (nan[1:] != nan[:-1])])
+        odd = ~np.isfinite(values)
+        back = np.zeros(len(batch), bool)
+        back[[row for row, note in (batch.notes or {}).items() if "cnxlostepsecs" in note]] = True
+        severity = batch.severity
+        changed = np.ones(len(batch), bool)
+        changed[1:] = (severity[1:] != severity[:-1]) | odd[1:] | odd[:-1] | (back[1:] != back[:-1])
         if before is not None:
-            was_nan = bool(np.isnan(before.values[0].astype(np.float64)))
-            changed[0] = before.severity[0] != batch.severity[0] or was_nan != nan[0]
-        for row, note in (batch.notes or {}).items():
-            changed[row] |= "cnxregainedepsecs" in note
+            changed[0] = before[0] != severity[0] or before[1] or odd[0] or before[2] != back[0]
         keep = changed.tolist()
         for row, value in enumerate(values.tolist()):
             if keep[row] or abs(value - kept) > band:
                 keep[row] = True
                 kept = value
-        before = batch[-1:]
+        before = severity[-1], odd[-1], back[-1]
         rows = np.flatnonzero(keep)
         if len(rows):
             yield take(batch, rows)

@@ -10,18 +10,20 @@ from archiver.retrieval.operators.points import Grid, Points, concat
 
 
 def lowest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The row of the first lowest value of each bin; `starts` are the bins' first rows. No value is NaN."""
-    return _first_equal(values, np.minimum.reduceat(values, starts), starts)
+    """The row of the first lowest value of each bin; `starts` are the bins' first rows. NaN only where all are."""
+    return _first_equal(values, np.fmin.reduceat(values, starts), starts)
 
 
 def highest(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """The row of the first highest value of each bin."""
-    return _first_equal(values, np.maximum.reduceat(values, starts), starts)
+    return _first_equal(values, np.fmax.reduceat(values, starts), starts)
 
 
 def _first_equal(values: np.ndarray, wanted: np.ndarray, starts: np.ndarray) -> np.ndarray:
     count = np.diff(np.append(starts, len(values)))
-    rows = np.flatnonzero(values == np.repeat(wanted, count))
+    equal = values == np.repeat(wanted, count)
+    equal[starts[np.isnan(wanted)]] = True
+    rows = np.flatnonzero(equal)
     return rows[np.searchsorted(rows, starts)]
 
 

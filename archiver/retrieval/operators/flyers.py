@@ -9,7 +9,7 @@ import numpy as np
 
 from archiver.retrieval.operators.points import CHUNK, NUMERIC, Grid
 from archiver.retrieval.operators.process import DEFAULT_INTERVAL, Process, real_number, whole_number
-from archiver.retrieval.operators.source import Source, after_start, take
+from archiver.retrieval.operators.source import EARLIEST, NS, Source, after_start, take
 from archiver.retrieval.operators.whole import MAX_SAMPLES
 from archiver.retrieval.query import Operator, Refused
 from archiver.store import Samples
@@ -32,18 +32,20 @@ def find(operator: Operator) -> Process | None:
 def _flyers(source: Source, interval: int, deviations: float, wanted: bool) -> Iterator[Samples]:
     """The samples that are flyers (or not): further than so many standard deviations from the mean of their bin.
 
-    Every sample is one or the other: NaN, and what isn't a number, is no flyer.
+    NaN is neither. What isn't a number, in a PV that changed its type, is no flyer. The sample before the start is in
+    the bin of its time.
     """
-    grid = Grid.seconds(interval, source.start)
+    grid = Grid(interval * NS, EARLIEST)
     return after_start(_chosen(source, grid, deviations, wanted), source.start)
 
 
 def _chosen(source: Source, grid: Grid, deviations: float, wanted: bool) -> Iterator[Samples]:
     for group in _complete(source, grid):
-        flies = _flies(group, grid, deviations)
+        flies, void = _flies(group, grid, deviations)
         start = 0
         for batch in group:
-            rows = np.flatnonzero(flies[start : start + len(batch)] == wanted)
+            part = slice(start, start + len(batch))
+            rows = np.flatnonzero((flies[part] == wanted) & ~void[part])
             start += len(batch)
             if len(rows):
                 yield take(batch, rows)
@@ -72,14 +74,16 @@ def _complete(source: Source, grid: Grid) -> Iterator[list[Samples]]:
         yield held
 
 
-def _flies(group: list[Samples], grid: Grid, deviations: float) -> np.ndarray:
-    """bool for each sample of complete bins."""
+def _flies(group: list[Samples], grid: Grid, deviations: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of each sample of complete bins: whether it is a flyer, and whether it is NaN."""
     time_ns = np.concatenate([batch.time_ns for batch in group])
     values = np.concatenate([_values(batch) for batch in group])
     flies = np.zeros(len(values), bool)
-    good = np.flatnonzero(~np.isnan(values))
+    nan = np.isnan(values)
+    void = nan & np.concatenate([np.full(len(batch), _is_numeric(batch)) for batch in group])
+    good = np.flatnonzero(~nan)
     if not len(good):
-        return flies
+        return flies, void
     values = values[good]
     _, starts = grid.cut(time_ns[good])
     count = np.diff(np.append(starts, len(values)))
@@ -87,10 +91,14 @@ def _flies(group: list[Samples], grid: Grid, deviations: float) -> np.ndarray:
         away = np.abs(values - np.repeat(np.add.reduceat(values, starts) / count, count))
         variance = np.add.reduceat(away * away, starts) / np.maximum(count - 1, 1)
         flies[good] = away > np.repeat(deviations * np.sqrt(variance), count)
-    return flies
+    return flies, void
+
+
+def _is_numeric(batch: Samples) -> bool:
+    return not batch.array and int(batch.dbr) in NUMERIC
 
 
 def _values(batch: Samples) -> np.ndarray:
-    if batch.array or int(batch.dbr) not in NUMERIC:
+    if not _is_numeric(batch):
         return np.full(len(batch), np.nan)
     return batch.values.astype(np.float64, copy=False)

@@ -44,10 +44,9 @@ def find(operator: Operator) -> Process | None:
 
 
 def _optimized(source: Source, points: int, statistic: Statistic, fill: bool) -> Iterator[Samples]:
-    length_ns = source.end - source.start
-    interval = max(1, length_ns // NS // points)
+    interval = max(1, _seconds(source, statistic) // points)
     if interval >= 60:
-        minutes = -(-length_ns // (points * 60 * NS)) * 60
+        minutes = -(-(source.end - source.start) // (points * 60 * NS)) * 60
         known = _from_tables(source, minutes, statistic)
         number = sum(int(b.count.sum()) for b in known)
         if number > points and (interval >= ROUNDED_FROM or number > MANY):
@@ -58,7 +57,15 @@ def _optimized(source: Source, points: int, statistic: Statistic, fill: bool) ->
         yield from after_start(few, source.start)
     else:
         begun = Given(itertools.chain(few, rest), source.start, source.end, source.gaps())
-        yield from summary(begun, statistic, interval, fill)
+        # a sample before the start that is in the start's bin: `optimized` gives it a bin of its own
+        grid = Grid.of_their_own(interval, source.start) if statistic is STATS_LAST else None
+        yield from summary(begun, statistic, interval, fill, grid)
+
+
+def _seconds(source: Source, statistic: Statistic) -> int:
+    """The window's length, as the appliance has it: from whole second to whole second, but for `optimLastSample`."""
+    unit = NS if statistic is STATS else NS // 1000
+    return (source.end // unit - source.start // unit) * unit // NS
 
 
 def _from_tables(source: Source, interval: int, statistic: Statistic) -> list[Bins]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from archiver.retrieval.operators.bins import Bins
 from archiver.retrieval.operators.loess import MAX_LOESS, smallest, smooth
-from archiver.retrieval.operators.points import CHUNK, Grid, points
+from archiver.retrieval.operators.points import CHUNK, Grid, apart, points
 from archiver.retrieval.operators.process import DEFAULT_INTERVAL, Process, whole_number
 from archiver.retrieval.operators.source import NS, Source
-from archiver.retrieval.operators.statistics import Statistic, answer, centres
+from archiver.retrieval.operators.statistics import Statistic, answer
 from archiver.retrieval.operators.whole import Whole, whole_bins
 from archiver.retrieval.query import Operator, Refused
 from archiver.store import Samples
@@ -42,10 +42,10 @@ def _work(source: Source, value: Value, interval: int, fill: bool) -> Iterator[S
 
 def _bins(source: Source, value: Value, interval: int) -> Iterator[Bins]:
     grid = Grid.seconds(interval, source.start)
-    for whole in whole_bins(points(source.samples(), source.end, 4 * CHUNK), grid):
+    for whole in whole_bins(points(source.samples(), source.end, 4 * CHUNK, nan=True), grid):
         found, starts = whole.points, whole.starts
         with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
-            values = value(whole, interval)
+            values = _of_numbers(whole, grid, value, interval)
         columns = {
             "count": whole.count,
             "severity": np.maximum.reduceat(found.severity, starts),
@@ -54,6 +54,18 @@ def _bins(source: Source, value: Value, interval: int) -> Iterator[Bins]:
             "value": values,
         }
         yield Bins(whole.number, columns)
+
+
+def _of_numbers(whole: Whole, grid: Grid, value: Value, interval: int) -> np.ndarray:
+    """The values of bins without regard to samples that are NaN; NaN where there are no others."""
+    numbers, void = apart(whole.points)
+    if not len(void):
+        return value(whole, interval)
+    result = np.full(len(whole.number), np.nan)
+    if len(numbers):
+        rest = Whole(numbers, *grid.cut(numbers.time_ns))
+        result[np.searchsorted(whole.number, rest.number)] = value(rest, interval)
+    return result
 
 
 def _median(whole: Whole, interval: int) -> np.ndarray:
@@ -79,14 +91,20 @@ def _median(whole: Whole, interval: int) -> np.ndarray:
     return result
 
 
+def _middles(number: np.ndarray, interval: int) -> np.ndarray:
+    """Where a curve is looked at, in ns: the middle's whole second, even if the answer's time is half a second on."""
+    return (number * interval + interval // 2) * NS
+
+
 def _linear(whole: Whole, interval: int) -> np.ndarray:
-    """The straight line between the samples around the centre; at either side of all samples, the nearest one."""
+    """The straight line between the samples around the centre; the first sample when all are at one side of it."""
     time_ns, values, starts = whole.points.time_ns, whole.points.values, whole.starts
     ends = np.append(starts[1:], len(values))
-    centre = centres(whole.number, interval)
+    centre = _middles(whole.number, interval)
     after = np.searchsorted(time_ns, centre)
-    right = np.clip(after, starts, ends - 1)
-    left = np.clip(after - 1, starts, ends - 1)
+    within = (time_ns[starts] <= centre) & (centre <= time_ns[ends - 1])
+    right = np.where(within, np.clip(after, starts, ends - 1), starts)
+    left = np.where(within, np.clip(after - 1, starts, ends - 1), starts)
     x0, x1 = time_ns[left], time_ns[right]
     part = np.divide((centre - x0).astype(float), (x1 - x0).astype(float), out=np.zeros(len(starts)), where=x1 > x0)
     between = values[left] + (values[right] - values[left]) * part
@@ -99,7 +117,7 @@ def _loess(whole: Whole, interval: int) -> np.ndarray:
 
     found, starts = whole.points, whole.starts
     result = found.values[starts]
-    centre = centres(whole.number, interval)
+    centre = _middles(whole.number, interval)
     for row in np.flatnonzero(whole.count >= smallest()):
         rows = slice(int(starts[row]), int(starts[row] + whole.count[row]))
         if rows.stop - rows.start > MAX_LOESS:

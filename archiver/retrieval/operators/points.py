@@ -19,7 +19,7 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Points:
-    """Numeric samples that are not NaN: i8 times in ns, f8 values, u1 severities, u2 states; all of one length."""
+    """Numeric samples: i8 times in ns, f8 values, u1 severities, u2 states; all of one length."""
 
     time_ns: np.ndarray
     values: np.ndarray
@@ -48,16 +48,17 @@ def concat(parts: list[Points]) -> Points:
 EMPTY = Points(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.uint8), np.zeros(0, np.uint16))
 
 
-def points(batches: Batches, end: int, chunk: int = CHUNK) -> Iterator[Points]:
+def points(batches: Batches, end: int, chunk: int = CHUNK, nan: bool = False) -> Iterator[Points]:
     """The numbers among the samples up to the end, at most `chunk` at a time, and as near to that as is at hand.
 
-    Strings and arrays, which a PV that changed its type may have, count for nothing here.
+    With `nan` those that are NaN, too. Strings and arrays, which a PV that changed its type may have, count for nothing
+    here.
     """
     held: list[Points] = []
     size = 0
     for batch in batches:
         for start in range(0, len(batch), chunk):
-            part = _numbers(batch, start, start + chunk, end)
+            part = _numbers(batch, start, start + chunk, end, nan)
             if not len(part):
                 continue
             if size + len(part) > chunk:
@@ -69,7 +70,7 @@ def points(batches: Batches, end: int, chunk: int = CHUNK) -> Iterator[Points]:
         yield concat(held)
 
 
-def _numbers(batch: Samples, start: int, stop: int, end: int) -> Points:
+def _numbers(batch: Samples, start: int, stop: int, end: int, nan: bool) -> Points:
     if batch.array or int(batch.dbr) not in NUMERIC:
         return EMPTY
     rows = slice(start, stop)
@@ -78,9 +79,17 @@ def _numbers(batch: Samples, start: int, stop: int, end: int) -> Points:
     )
     if found.time_ns[-1] > end:
         found = found[: int(np.searchsorted(found.time_ns, end, "right"))]
+    return found if nan else apart(found)[0]
+
+
+def apart(found: Points) -> tuple[Points, Points]:
+    """Those that are numbers, and those that are NaN."""
     with np.errstate(invalid="ignore", over="ignore"):
         suspicious = np.isnan(found.values.sum())
-    return found[~np.isnan(found.values)] if suspicious else found
+    if not suspicious:
+        return found, EMPTY
+    nan = np.isnan(found.values)
+    return found[~nan], found[nan]
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,11 @@ class Grid:
     def seconds(cls, interval: int, start: int) -> Grid:
         """Bins of whole seconds."""
         return cls(interval * NS, start)
+
+    @classmethod
+    def of_their_own(cls, interval: int, start: int) -> Grid:
+        """The same, but a sample before the start that is in the start's bin is of that bin."""
+        return cls(interval * NS, start // (interval * NS) * (interval * NS))
 
     @property
     def first(self) -> int:

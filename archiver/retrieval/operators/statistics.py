@@ -1,7 +1,9 @@
 """Statistics per bin: mean, std, min, max, count and so on, one number for each bin, or several.
 
 A bin is `interval` whole seconds, aligned to 1970, and its answer stands at its centre. A bin without samples repeats
-what the bin before it had (count: 0), up to the window's end; the forms whose names end with Sample leave it out.
+what the bin before it had (count: 0, no severity), up to the window's end; the forms whose names end with Sample leave
+it out. Samples that are NaN count for nothing; of a bin that has no others every statistic is NaN (count: 0), with the
+highest of their severities. The sample before the window stands with its severity, too, which the appliance drops.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from archiver.retrieval.operators.source import NS, Source, after_start
 from archiver.retrieval.query import Operator
 from archiver.store import Dbr, Samples
 
-SMALLEST_VARIANCE = 1e-19
-"""Below it a bin counts as constant, and its skewness and kurtosis as 0."""
+ROUNDING = 1e-15
+"""A bin whose standard deviation is less than this part of its mean is constant."""
 
 Values = Callable[[Bins], np.ndarray]
 Notes = Callable[[Bins], list[dict[str, str]]]
@@ -31,7 +33,8 @@ Notes = Callable[[Bins], list[dict[str, str]]]
 class Statistic:
     """What an operator says of a bin: from these columns these values, (n,) or (n, k).
 
-    `empty` makes the values of bins without samples out of the bins they repeat. `notes` are of each bin.
+    `empty` makes the values of bins without samples out of the bins they repeat, `calm` says that these have no
+    severity. `notes` are of each bin.
     """
 
     wanted: tuple[str, ...]
@@ -39,6 +42,7 @@ class Statistic:
     empty: Values | None = None
     notes: Notes | None = None
     array: bool = False
+    calm: bool = False
 
 
 def std(b: Bins) -> np.ndarray:
@@ -56,21 +60,25 @@ def _rms(b: Bins) -> np.ndarray:
 
 
 def _skewness(b: Bins) -> np.ndarray:
-    """Unbiased; NaN for fewer than three samples."""
+    """Unbiased; NaN for fewer than three samples, and for a constant, as the appliance's."""
     n = b.count.astype(float)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         value = n * b.columns["m3"] / ((n - 1) * (n - 2) * std(b) ** 3)
-    return np.where(n < 3, np.nan, np.where(b.variance() < SMALLEST_VARIANCE, 0.0, value))
+    return np.where((n < 3) | _constant(b), np.nan, value)
+
+
+def _constant(b: Bins) -> np.ndarray:
+    return std(b) <= ROUNDING * np.abs(b.columns["mean"])
 
 
 def _kurtosis(b: Bins) -> np.ndarray:
-    """Unbiased, 0 for a normal distribution; NaN for fewer than four samples."""
+    """Unbiased, 0 for a normal distribution; NaN for fewer than four samples, and for a constant."""
     n = b.count.astype(float)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         below = (n - 2) * (n - 3)
         fourth = n * (n + 1) * b.columns["m4"] / ((n - 1) * below * b.variance() ** 2)
         value = fourth - 3 * (n - 1) ** 2 / below
-    return np.where(n < 4, np.nan, np.where(b.variance() < SMALLEST_VARIANCE, 0.0, value))
+    return np.where((n < 4) | _constant(b), np.nan, value)
 
 
 def _stats(b: Bins) -> np.ndarray:
@@ -88,7 +96,10 @@ def _last_alone(b: Bins) -> np.ndarray:
 
 
 def _deviations(b: Bins) -> list[dict[str, str]]:
-    return [{"stdz": repr(value)} for value in std(b).tolist()]
+    return [{"stdz": _TEXTS.get(repr(value), repr(value))} for value in std(b).tolist()]
+
+
+_TEXTS = {"nan": "NaN", "inf": "Infinity"}
 
 
 STATS = Statistic(("mean", "m2", "low", "high"), _stats, array=True)
@@ -98,7 +109,7 @@ STATISTICS: Mapping[str, Statistic] = {
     "mean": Statistic(("mean",), lambda b: b.columns["mean"]),
     "min": Statistic(("low",), lambda b: b.columns["low"]),
     "max": Statistic(("high",), lambda b: b.columns["high"]),
-    "count": Statistic((), lambda b: b.count.astype(float), empty=lambda b: np.zeros(len(b))),
+    "count": Statistic((), lambda b: b.count.astype(float), empty=lambda b: np.zeros(len(b)), calm=True),
     "std": Statistic(("mean", "m2"), std),
     "variance": Statistic(("mean", "m2"), lambda b: b.variance()),
     "popvariance": Statistic(("mean", "m2"), lambda b: b.variance(0)),
@@ -122,9 +133,11 @@ def find(operator: Operator) -> Process | None:
     return Process(work, interval, statistic.array)
 
 
-def summary(source: Source, statistic: Statistic, interval: int, fill: bool) -> Iterator[Samples]:
-    """The answer for a window."""
-    grid = Grid.seconds(interval, source.start)
+def summary(
+    source: Source, statistic: Statistic, interval: int, fill: bool, grid: Grid | None = None
+) -> Iterator[Samples]:
+    """The answer for a window; the `grid` is one of that interval."""
+    grid = grid or Grid.seconds(interval, source.start)
     return answer(bins(source, grid, statistic.wanted), source, statistic, interval, fill)
 
 
@@ -146,6 +159,9 @@ def _pieces(found: Iterator[Bins]) -> Iterator[Bins]:
 
 
 def _samples(part: Bins, empty: np.ndarray, statistic: Statistic, interval: int, marks: Marks) -> Samples:
+    severity = part.columns["severity"]
+    if statistic.calm and empty.any():
+        severity = np.where(empty, severity.dtype.type(0), severity)
     with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
         values = statistic.values(part)
         if statistic.empty is not None and empty.any():
@@ -157,7 +173,7 @@ def _samples(part: Bins, empty: np.ndarray, statistic: Statistic, interval: int,
         Dbr.DOUBLE,
         values.ndim > 1,
         centres(part.number, interval),
-        part.columns["severity"],
+        severity,
         np.zeros(len(part), np.uint16),
         values,
         notes or None,
