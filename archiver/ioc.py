@@ -112,7 +112,9 @@ class ArchiveIoc(Ioc):
             if told != fresh[name] and not starts:
                 which = f"engine {name}" if name else "the engine"
                 said = "is there again" if fresh[name] else "says nothing"
-                await self.message(f"{which} {said}", logging.WARNING)
+                away = not fresh[name] and not engine.path.parent.is_dir()
+                where = f": the folder {engine.path.parent} is not there" if away else ""
+                await self.message(f"{which} {said}{where}", logging.WARNING)
             if fresh[name] or not starts:
                 self._told[name] = fresh[name]
             if engine.device is not None:

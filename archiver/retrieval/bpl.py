@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from archiver.retrieval import catalogue, source
-from archiver.retrieval.query import Refused, first_values, parameters
+from archiver.retrieval.query import NOWHERE, Refused, first_values, parameters
 from archiver.retrieval.replies import json_reply, reply
-from archiver.retrieval.resolve import Names
+from archiver.retrieval.resolve import Listed, Names
 from archiver.retrieval.workers import Workers
 from archiver.store import Reader
 
@@ -39,7 +39,14 @@ class Bpl:
         return await self.workers.run(self._matching, _values(request))
 
     def _matching(self, values: dict[str, str]) -> Response:
-        return json_reply(catalogue.matching(self.names.listed(), values))
+        return json_reply(catalogue.matching(self._listed(), values))
+
+    def _listed(self) -> Listed:
+        """All names; 503 when the archive is away, since an empty list would say that there is nothing."""
+        listed = self.names.listed()
+        if not len(listed.pvs) and self.names.nowhere():
+            raise Refused(503, NOWHERE)
+        return listed
 
     async def search_for_pvs_regex(self, request: Request) -> Response:
         """`searchForPVsRegex`: one name a line, all of them."""
@@ -49,7 +56,7 @@ class Bpl:
         return await self.workers.run(self._search, regex)
 
     def _search(self, regex: str) -> Response:
-        found = catalogue.matching(self.names.listed(), {"regex": regex, "limit": "-1"})
+        found = catalogue.matching(self._listed(), {"regex": regex, "limit": "-1"})
         return reply(200, "text/plain", "".join(f"{name}\n" for name in found))
 
     async def get_metadata(self, request: Request) -> Response:

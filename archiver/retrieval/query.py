@@ -154,6 +154,9 @@ def parse_target(text: str, pp: str | None = None) -> Target:
     return Target(name, operator)
 
 
+NOWHERE = "The archive's folder is not there: it was not made yet, or its disk is not mounted."
+
+
 def unknown(name: str) -> Refused:
     """The answer for a PV that is not archived."""
     return Refused(404, f"Unable to find typeinfo for pv {printable(name)}")

@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from archiver.retrieval import fields_of, operators
-from archiver.retrieval.query import DataRequest, Refused, Target, unknown
+from archiver.retrieval.query import NOWHERE, DataRequest, Refused, Target, unknown
 from archiver.retrieval.resolve import Names
 from archiver.store import Dbr, PvInfo, Reader, Samples
 
@@ -72,7 +72,7 @@ def find(reader: Reader, names: Names, requested: str) -> Found:
 
 def _absent(names: Names, requested: str) -> Refused:
     if names.nowhere():
-        return Refused(503, "The archive's folder is not there: it was not made yet, or its disk is not mounted.")
+        return Refused(503, NOWHERE)
     return unknown(requested)
 
 

@@ -94,8 +94,13 @@ def verify(
         report.add(ERROR, layout.manifest.name, str(error))
         return report
     if not layout.manifest.exists() and any(layout.segments.glob("*/*.parquet")):
-        report.add(ERROR, layout.manifest.name, "it is missing, and there are segments: rebuild it")
-    elif not layout.registry.exists() and not layout.wal.is_dir():
+        report.add(
+            ERROR,
+            layout.manifest.name,
+            "it is missing: a running engine writes it anew, else rebuild it",
+        )
+        return report
+    if not layout.registry.exists() and not layout.wal.is_dir():
         report.add(ERROR, ".", "there is no archive in this folder: no manifest, no registry, no log")
     indexes: dict[str, np.ndarray] = {}
     for number, segment in enumerate(manifest.segments):

@@ -79,6 +79,11 @@ def foreign(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {"flip": flip, "cut": cut, "foreign": foreign, "gone": Path.unlink}
 
 
+def test_without_a_manifest_that_alone_is_named(archive: Path) -> None:
+    (archive / "manifest.json").unlink()
+    assert [(severity, file) for severity, file, _ in verify(archive).problems] == [(ERROR, "manifest.json")]
+
+
 def test_a_folder_without_an_archive_is_not_well(tmp_path: Path) -> None:
     report = verify(tmp_path)
     assert not report.ok

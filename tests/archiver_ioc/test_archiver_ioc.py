@@ -121,6 +121,11 @@ async def test_an_engine_that_starts_beside_the_ioc_is_no_news(tmp_path: Path) -
     status.write_text(json.dumps({"updated": time.time() + 1}))
     await ioc._publish()
     assert said == ["the engine says nothing", "the engine is there again"]
+    (tmp_path / "archive").rename(tmp_path / "away")
+    for engine in ioc._engines.values():
+        engine._seen = (engine._seen[0], time.monotonic() - 60)
+    await ioc._publish()
+    assert said[-1] == f"the engine says nothing: the folder {tmp_path / 'archive'} is not there"
 
 
 def test_damaged_pieces_and_a_lost_ledger_are_alarms(stand: ArchiverStand) -> None:

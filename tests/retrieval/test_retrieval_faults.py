@@ -122,7 +122,9 @@ async def test_a_folder_that_is_not_there(tmp_path: Path):
         for path in (f"{DATA}/getData.json", f"{DATA}/getDataForPVs.raw", "/retrieval/bpl/getMetadata"):
             reply = await client.get(path, params={"pv": "T:A", **WINDOW})
             assert reply.status_code == 503 and reply.text.startswith("The archive's folder is not there")
-        assert (await client.get("/retrieval/bpl/getMatchingPVs", params={"pv": "*"})).json() == []
+        for query in ("getMatchingPVs?pv=*", "searchForPVsRegex?regex=.*"):
+            reply = await client.get(f"/retrieval/bpl/{query}")
+            assert reply.status_code == 503 and reply.text.startswith("The archive's folder is not there")
         three_segments(folder)
         assert (await client.get(f"{DATA}/getData.json", params={"pv": "T:A", **WINDOW})).status_code == 200
         assert (await client.get(f"{DATA}/getData.json", params={"pv": "T:X", **WINDOW})).status_code == 404
