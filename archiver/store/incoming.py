@@ -8,12 +8,15 @@ they were.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import shutil
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +55,9 @@ FUTURE_NS = 1800 * 10**9
 
 DAY_NS = 86400 * 10**9
 
+ABANDONED = 60.0
+"""Seconds after which a folder that no importer holds is the rest of one that was killed."""
+
 
 @dataclass(frozen=True)
 class ImportReport:
@@ -81,6 +87,7 @@ class Importer:
         self._layout = Layout(Path(folder))
         self._id = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}"
         self._part = self._layout.incoming / f"{self._id}.part"
+        self._held = -1
         self._ids: dict[str, int] = {}
         self._metadata: dict[str, dict[str, str]] = {}
         self._parts: dict[tuple[str, int], _Part] = {}
@@ -118,6 +125,11 @@ class Importer:
 
     def _flush(self) -> None:
         """Write what is in memory, a file for each kind and month."""
+        if self._parts and self._held < 0:
+            self._part.mkdir(parents=True)
+            self._held = os.open(self._part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with suppress(OSError):
+                fcntl.flock(self._held, fcntl.LOCK_SH | fcntl.LOCK_NB)
         names = {pv: name for name, pv in self._ids.items()}
         by_kind: dict[str, list[tuple[str, int, _Part]]] = {}
         for (kind, pv), part in self._parts.items():
@@ -165,12 +177,20 @@ class Importer:
         folder = self._part.with_suffix("")
         self._part.rename(folder)
         sync_folder(self._layout.incoming)
+        sync_folder(self._layout.folder)
+        self._let_go()
         return _await(self._layout, folder, timeout)
 
     def abort(self) -> None:
         """Leave everything as it was."""
         self._parts.clear()
         shutil.rmtree(self._part, ignore_errors=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
 
 def _await(layout: Layout, folder: Path, timeout: float) -> ImportReport:
@@ -183,23 +203,23 @@ def _await(layout: Layout, folder: Path, timeout: float) -> ImportReport:
             report = ImportReport(**orjson.loads(done.read_bytes()))
             done.unlink(missing_ok=True)
             return report
+        pause = 0.05
         store = StoreWriter(layout.folder)
-        try:
+        # an engine that has it takes the import in
+        with suppress(StoreError):
             store.open()
-        except StoreError:
-            # an engine has it
-            if time.monotonic() > end:
-                content = orjson.loads((folder / "import.json").read_bytes()) if folder.exists() else {}
-                samples = sum(int(file["rows"]) for file in content.get("files", ()))
-                return ImportReport(samples, 0, len(content.get("pvs", ())), waiting=True)
-            time.sleep(0.05)
-            continue
-        try:
-            while store.convert_next():
-                pass
-            store.adopt_incoming()
-        finally:
-            store.close()
+            try:
+                while store.convert_next():
+                    pass
+                store.adopt_incoming()
+            finally:
+                store.close()
+            pause = 0.0 if done.exists() else 1.0
+        if pause and time.monotonic() > end:
+            content = orjson.loads((folder / "import.json").read_bytes()) if folder.exists() else {}
+            samples = sum(int(file["rows"]) for file in content.get("files", ()))
+            return ImportReport(samples, 0, len(content.get("pvs", ())), waiting=True)
+        time.sleep(pause)
 
 
 def _arrow(samples: Samples) -> pa.Array:
@@ -249,7 +269,7 @@ def _table(
 
 
 def waiting(layout: Layout) -> list[Path]:
-    """Imports that are complete and not taken in yet, oldest first; what importers that were killed left goes."""
+    """Imports that are complete and not taken in yet, oldest first."""
     try:
         entries = sorted(layout.incoming.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -257,8 +277,26 @@ def waiting(layout: Layout) -> list[Path]:
     return [entry for entry in entries if entry.suffix == "" and (entry / "import.json").exists()]
 
 
+def clear_abandoned(layout: Layout) -> None:
+    """Delete what importers that were killed left: nobody holds it any more."""
+    for part in layout.incoming.glob("*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime < ABANDONED:
+                continue
+            held = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(part)
+                log.warning("%s of an import that was not completed is deleted", part)
+            finally:
+                os.close(held)
+
+
 def adopt(store: StoreWriter, folder: Path) -> bool:
-    """Take in one import; True when it is in the archive (or was put aside as damaged). OSError: try again later."""
+    """Take in the next file of an import; True when that was the last one, or the import is put aside as damaged.
+
+    OSError: try again later.
+    """
     try:
         content = orjson.loads((folder / "import.json").read_bytes())
         if content["format"] != FORMAT:
@@ -268,28 +306,26 @@ def adopt(store: StoreWriter, folder: Path) -> bool:
         notes = folder / "progress.json"
         if notes.exists():
             progress = Counter(orjson.loads(notes.read_bytes()))
-        for file in content["files"]:
-            if (folder / file["name"]).exists() and file_sha256(folder / file["name"]) != file["sha256"]:
-                raise ValueError(f"{file['name']} has a wrong checksum")
+        left = [file for file in content["files"] if (folder / file["name"]).exists()]
+        if left and file_sha256(folder / left[0]["name"]) != left[0]["sha256"]:
+            raise ValueError(f"{left[0]['name']} has a wrong checksum")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return _refuse(store, folder, error)
     ids = store.add_pvs(names.values())
     fresh = {
         ids[name]: values for name, values in content["metadata"].items() if ids[name] not in store.registry.metadata
     }
-    for file in content["files"]:
-        path = folder / file["name"]
-        if not path.exists():
-            continue
+    if left:
+        path = folder / left[0]["name"]
         try:
-            added, twice = _adopt_file(store, path, file["kind"], {name: ids[name] for name in names.values()})
-        except FileNotFoundError:
-            raise
+            added, twice = _adopt_file(store, path, left[0]["kind"], {name: ids[name] for name in names.values()})
         except DAMAGE as error:
             return _refuse(store, folder, error)
         progress.update(samples=added, duplicates=twice)
         replace_json(notes, dict(progress))
         path.unlink()
+        if len(left) > 1:
+            return False
     store.describe(fresh)
     report = ImportReport(progress["samples"], progress["duplicates"], len(names), int(content["bad_times"]))
     replace_json(folder.with_suffix(".done"), asdict(report))

@@ -117,6 +117,10 @@ class Mover:
                 self._lost(place, str(error))
             except OSError as error:
                 self._lost(place, f"{place}: {reason(error)}")
+            except Exception as error:
+                # whatever a store does, what goes elsewhere must go on
+                log.exception("%s", place)
+                self._lost(place, f"{place}: {type(error).__name__}: {error}")
             else:
                 if self.problems.pop(place, None) is not None:
                     log.warning("%s is there again", place)
@@ -141,7 +145,8 @@ class Mover:
     def _patience(self) -> float | None:
         if not (self._copies or self._deletions or self._jobs):
             return None
-        return max(0.05, min(self._away.values(), default=0.0) - time.monotonic())
+        now = time.monotonic()
+        return max(0.05, min((when for when in self._away.values() if when > now), default=0.0) - now)
 
     def _claim(self, place: str) -> None:
         if place not in self.claimed:

@@ -15,7 +15,7 @@ import numpy as np
 
 from archiver.store.checksums import quick_look
 from archiver.store.files import Layout, StoreError, replace_file
-from archiver.store.incoming import waiting
+from archiver.store.incoming import clear_abandoned, waiting
 from archiver.store.manifest import Manifest, Segment, load_channels, load_manifest, save_manifest
 from archiver.store.merge import load_index
 from archiver.store.names import SIDECARS, Parsed, parse_name, stem_of
@@ -34,6 +34,9 @@ def recover(layout: Layout, registry: RegistryWriter, places: Collection[str] = 
     """
     for path in layout.folder.glob("*.part"):
         path.unlink()
+    for path in layout.wal.glob("*.part"):
+        path.unlink()
+    clear_abandoned(layout)
     before = manifest = salvage(layout, places) or load_manifest(layout.manifest)
     manifest = _sweep(layout, manifest)
     channels: np.ndarray | None = None

@@ -37,21 +37,18 @@ class Registry:
         """PVs that no name leads to any more, by id, and when (ns) they were forgotten, in that order."""
         self.renames: list[tuple[int, int, str, str | None]] = []
         """Time (ns), id, old name and new name (None: forgotten) of every change of a name, in order."""
+        self._former: dict[str, list[tuple[int, int, str | None]]] = {}
+        """The same by old name."""
 
     @property
     def size(self) -> int:
         """Bytes of the file that are known."""
         return self._size
 
-    @property
-    def former(self) -> dict[str, int]:
-        """Names that PVs had, and the ids of those that had them last."""
-        return {old: pv for _, pv, old, _ in self.renames}
-
     def id_at(self, name: str, time_ns: int) -> int | None:
         """The id that `name` stood for at a time, None when it stood for none."""
-        for when, pv, old, _ in self.renames:
-            if old == name and when >= time_ns:
+        for when, pv, _ in self._former.get(name, ()):
+            if when >= time_ns:
                 return pv
         return self.ids.get(name)
 
@@ -105,7 +102,10 @@ class Registry:
         else:
             self.ids[name] = pv
             self.names[pv] = name
-        if (time_ns, pv, old, name) not in self.renames:
+        # a file that is read once more, from its start, tells what is known
+        former = self._former.setdefault(old, [])
+        if (time_ns, pv, name) not in former:
+            former.append((time_ns, pv, name))
             self.renames.append((time_ns, pv, old, name))
 
 

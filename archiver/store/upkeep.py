@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from archiver.store.checksums import sealed
 from archiver.store.compact import Step, choose, expired
-from archiver.store.files import suspect
+from archiver.store.files import reason, suspect
 from archiver.store.incoming import adopt, waiting
 from archiver.store.manifest import TIERS, Segment
 from archiver.store.merge import Merged, Source, load_index, merged_tables
@@ -52,6 +53,7 @@ class Upkeep:
         self._unmergeable: set[str] = set()
         self._free_of: tuple[tuple[int, ...], set[str]] = ((), set())
         self._interrupted = False
+        self._looked_into: set[str] = set()
         self.moves = Moves(store, self._later)
 
     def interrupt(self) -> None:
@@ -73,7 +75,7 @@ class Upkeep:
             or self._merge(today)
             or self._purge()
             or self._expire(expired(self._store.manifest.segments, time.time(), None, by_tier))
-            or self._adopt_next()
+            or self._adopt_next() is not None
             or self.moves.move()
             or self.moves.publish()
             or self._seal()
@@ -159,6 +161,9 @@ class Upkeep:
 
     def _merge(self, today: int) -> bool:
         skip = {*self._unmergeable, *(name for name, when in self._later.items() if when > time.monotonic())}
+        if self._imports():
+            # what comes in file by file is merged when all of it is there
+            skip.update(segment.name for segment in self._store.manifest.segments if segment.imported)
         step = choose(self._store.manifest.segments, today, skip)
         if step is None:
             return False
@@ -255,6 +260,8 @@ class Upkeep:
         except (FileNotFoundError, NotADirectoryError):
             return False
         problems = {}
+        # notes that can't be deleted, for they are somebody else's, are looked into once
+        notes = [note for note in notes if note.name not in self._looked_into]
         for note in notes:
             name = note.name.replace(":", "/")
             segment = next((s for s in self._store.manifest.segments if s.name == name), None)
@@ -266,7 +273,11 @@ class Upkeep:
         if problems:
             self._put_aside(problems)
         for note in notes:
-            note.unlink(missing_ok=True)
+            try:
+                note.unlink(missing_ok=True)
+            except OSError as error:
+                self._looked_into.add(note.name)
+                log.warning("%s can't be deleted: %s", note, reason(error))
         return bool(problems)
 
     def _healed(self, segment: Segment) -> bool:
@@ -325,22 +336,28 @@ class Upkeep:
 
     # imports
 
-    def _adopt_next(self) -> bool:
-        for folder in waiting(self._layout):
-            if folder.name in self._later and self._later[folder.name] > time.monotonic():
-                continue
+    def _imports(self) -> list[Path]:
+        """Imports that wait, without those that can't be taken in at present."""
+        return [f for f in waiting(self._layout) if self._later.get(f.name, 0.0) <= time.monotonic()]
+
+    def _adopt_next(self) -> bool | None:
+        """Take in a part of an import that waits; whether that was all of it, None when there is nothing to take in.
+
+        One that can't be taken in now holds nothing else up.
+        """
+        for folder in self._imports():
             try:
                 return adopt(self._store, folder)
-            except PlaceError as error:
+            except (PlaceError, OSError) as error:
                 log.warning("the import %s waits: %s", folder.name, error)
                 self._later[folder.name] = time.monotonic() + RETRY
-        return False
+        return None
 
     def adopt_all(self) -> int:
         """Take in all imports that wait; returns how many."""
         count = 0
-        while self._adopt_next():
-            count += 1
+        while (complete := self._adopt_next()) is not None:
+            count += complete
         return count
 
     def _seal(self) -> bool:

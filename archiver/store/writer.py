@@ -265,7 +265,8 @@ class StoreWriter:
         if content.damage:
             quarantined = set_aside(layout, path, content.damage)
             log.warning("log %d: %d damaged bytes are set aside in %s", number, quarantined, layout.quarantine)
-        names, forgotten = self.registry.names, self.registry.forgotten
+        # another thread may forget PVs meanwhile
+        names, forgotten = self.registry.names, list(self.registry.forgotten)
         try:
             done = convert(layout, number, content, names, forgotten, self.channels, manifest.serial)
         except (ValueError, pa.ArrowException, MemoryError) as error:

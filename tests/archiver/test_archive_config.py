@@ -124,6 +124,9 @@ def test_bad_addresses_say_what_would_be_right(bad: str) -> None:
         {"pv": [{"name": "A", "period": 0}]},
         {"policy": [{"method": "scan"}]},
         {"unknown": 1},
+        # what stands in a site file is shown to whoever asks
+        {"tiers": {"days": {"place": "s3://user:secret@bucket/x"}}},
+        {"remote": ["s3://user:secret@bucket/x"]},
     ],
 )
 def test_a_bad_section_is_refused(section: dict[str, object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ from archive_tools import columns_of, counted, flat, opened
 
 from archiver.store import Dbr, Samples, StoreReader
 from archiver.store.incoming import OLDEST_NS, Importer, ImportReport
+from archiver.store.places import PlaceError
 from archiver.store.verify import verify
 
 YEAR = 2020
@@ -223,3 +226,73 @@ def test_a_kill_in_the_middle_of_an_import_only_means_to_go_on(tmp_path: Path, m
     assert orjson.loads(report.read_bytes())["samples"] == 300
     writer.close()
     assert verify(tmp_path).problems == []
+
+
+def test_logs_become_segments_between_the_files_of_an_import(tmp_path: Path) -> None:
+    """An import of a whole past takes hours: it comes in file by file."""
+    writer = opened(tmp_path)
+    importer = Importer(tmp_path)
+    importer.add("A", samples_of([START + i * 40 * DAY for i in range(5)]))
+    importer.commit(timeout=0.0)
+    steps = 0
+    while not list((tmp_path / "incoming").glob("*.done")):
+        assert writer.compact_next()
+        steps += 1
+    assert steps == 5
+    writer.close()
+
+
+def test_an_import_that_cannot_be_read_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be another user's, whose files the engine must not read."""
+    writer = opened(tmp_path)
+    for name in ("A", "B"):
+        importer = Importer(tmp_path)
+        importer.add(name, samples_of([START]))
+        importer.commit(timeout=0.0)
+    first = min(p for p in (tmp_path / "incoming").iterdir() if p.is_dir())
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.parent == first:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    while writer.compact_next():
+        pass
+    assert times_of(tmp_path, "B") == [START]
+    monkeypatch.undo()
+    writer.close()
+    writer = opened(tmp_path)
+    assert writer.adopt_incoming() == 1
+    assert times_of(tmp_path, "A") == [START]
+    writer.close()
+
+
+def test_an_import_without_an_engine_gives_up_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*args: Any) -> bool:
+        raise PlaceError("the place is away")
+
+    monkeypatch.setattr("archiver.store.upkeep.adopt", away)
+    importer = Importer(tmp_path)
+    importer.add("A", samples_of([START]))
+    assert importer.commit(timeout=0.1) == ImportReport(1, 0, 1, waiting=True)
+
+
+def test_what_a_killed_importer_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archiver.store.incoming.LIMIT", 100)
+    monkeypatch.setattr("archiver.store.incoming.ABANDONED", 0.0)
+    script = (
+        "import sys, os; sys.path[:0] = %r; from pathlib import Path; from test_archive_incoming import *;"
+        "importer = Importer(Path(%r)); importer.add('A', samples_of([START])); importer._flush(); os._exit(9)"
+    )
+    path = [str(Path(__file__).parent), *sys.path]
+    subprocess.run([sys.executable, "-c", script % (path, str(tmp_path))], timeout=60, check=False)
+    importer = Importer(tmp_path)
+    importer.add("B", samples_of([START + i for i in range(100)]))
+    assert len(list((tmp_path / "incoming").glob("*.part"))) == 2
+    opened(tmp_path).close()
+    # that of an importer that is still at work stays
+    assert len(list((tmp_path / "incoming").glob("*.part"))) == 1
+    assert importer.commit().samples == 100
+    assert list((tmp_path / "incoming").iterdir()) == []

@@ -14,6 +14,7 @@ from support import wait_until
 from archiver.config import ArchiverConfig
 from archiver.store import Dbr, StoreReader, StoreWriter
 from archiver.store import mirror as mirror_module
+from archiver.store.files import suspect
 from archiver.store.mirror import Mirror
 from archiver.store.verify import verify
 
@@ -121,3 +122,42 @@ def test_a_mirror_follows_while_something_new_is_published(tmp_path: Path, monke
     # the manifest is read, and then the table of channels that it names is replaced
     assert mirror.refresh()
     assert times_of(mirror.folder, "A") == times_of(mirror.folder, "B") == [1, 2]
+
+
+def test_a_store_that_does_something_unheard_of_is_away_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, place = tmp_path / "archive", f"file://{tmp_path / 'disk'}"
+    writer = with_months(folder, place)
+
+    def strange(*args: object) -> None:
+        raise UnicodeError("label too long")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("archiver.store.places.LocalPlace.put", strange)
+        one_log(writer, {"A": [1, 2]})
+        settled(writer, lambda: "label too long" in writer.upkeep.problem().get(place, ""))
+    settled(writer, lambda: [s.place for s in writer.manifest.segments] == [place])
+    settled(writer, lambda: writer.upkeep.problem() == {})
+    assert times_of(folder, "A") == [1, 2]
+    writer.close()
+
+
+def test_a_note_about_damage_that_is_somebody_elses_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retrieval may run as another user than the engine."""
+    writer = opened(tmp_path)
+    one_log(writer, {"A": [1, 2]})
+    suspect(writer.layout, writer.manifest.segments[0].name, "it couldn't be read")
+    real = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name == "suspects":
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    compacted(writer)
+    assert [s.tier for s in writer.manifest.segments] == ["months"]
+    writer.close()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -482,3 +485,42 @@ def test_waveforms_of_varying_length_are_merged(tmp_path: Path, days: list[int])
     assert verify(tmp_path).problems == []
     writer.close()
     shutil.rmtree(tmp_path / "segments")
+
+
+def test_pvs_are_forgotten_while_logs_become_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs are converted in one thread, and PVs are forgotten in another."""
+    monkeypatch.setattr(os, "fdatasync", lambda fd: None)
+    writer = opened(tmp_path)
+    names = iter([f"PV{i}" for i in range(5_000)])
+    writer.add_pvs(["A", *(f"PV{i}" for i in range(5_000))])
+    # so many that looking through them takes its time
+    writer.registry.forgotten.update(dict.fromkeys(range(10**6, 10**6 + 300_000), 1))
+    done = threading.Event()
+
+    def forget() -> None:
+        while not done.is_set() and (name := next(names, None)):
+            writer.forget([name])
+
+    thread = threading.Thread(target=forget)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        thread.start()
+        for time_ns in range(1, 21):
+            one_log(writer, {"A": [time_ns]})
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        thread.join(60)
+    assert times_of(tmp_path, "A") == list(range(1, 21))
+    writer.close()
+
+
+def test_a_hundred_thousand_pvs_are_forgotten(tmp_path: Path) -> None:
+    writer = opened(tmp_path)
+    names = [f"PV{i}" for i in range(100_000)]
+    writer.add_pvs(names)
+    writer.forget(names)
+    assert writer.registry.ids == {} and len(writer.registry.forgotten) == 100_000
+    writer.close()
+    assert StoreReader(tmp_path).names() == []
