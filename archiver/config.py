@@ -25,7 +25,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Method = Literal["monitor", "scan", "none"]
 PvType = Literal["string", "short", "float", "enum", "char", "long", "double"]
@@ -112,25 +112,28 @@ class PvRule(Sampling):
     name: str = Field(pattern=PV_NAME)
 
 
+def _without_credentials(place: str) -> str:
+    if re.match(r"[a-z0-9+]+://[^/?]*@", place):
+        raise ValueError("must hold no credentials; put them into the environment (AWS_ACCESS_KEY_ID and so on)")
+    return place
+
+
+PlaceText = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+"""A folder, or the URL of an object store. What stands in a site file is shown to whoever asks."""
+
+
 class TierConfig(BaseModel):
     """Where the segments of one tier lie, and for how long."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    place: str | None = Field(default=None, min_length=1)
+    place: PlaceText | None = None
     """A folder (a relative one is below the archive's), or the URL of an object store: `s3://bucket/prefix?…`.
 
     Credentials never stand here: they come from the environment (AWS_ACCESS_KEY_ID and the like).
     """
     retention_days: Annotated[float, Field(gt=0)] | None = None
     """Days after which whole segments are deleted; without it nothing ever is."""
-
-    @field_validator("place")
-    @classmethod
-    def _place(cls, value: str | None) -> str | None:
-        if value is not None and re.match(r"[a-z0-9+]+://[^/?]*@", value):
-            raise ValueError("must hold no credentials; put them into the environment (AWS_ACCESS_KEY_ID and so on)")
-        return value
 
 
 class Tiers(BaseModel):
@@ -171,7 +174,7 @@ class ArchiverConfig(BaseModel):
 
     http: tuple[str, ...] = ("127.0.0.1:17665",)
     """`address:port` of each place where retrieval listens."""
-    folder: str = "archive"
+    folder: str = Field(default="archive", min_length=1)
     """The archive's folder; a relative one is below the site's state folder."""
     sync: Annotated[float, Field(ge=0.01, le=60)] = 1.0
     """Seconds between syncs of the log: what a power cut may cost."""
@@ -195,7 +198,7 @@ class ArchiverConfig(BaseModel):
     here: tuple[str, ...] | None = None
     """Those of `engines` that run on this host; without it all."""
     pin: tuple[Pin, ...] = ()
-    remote: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    remote: tuple[PlaceText, ...] = ()
     """URLs of other engines' places in object stores, which retrieval here serves too."""
     access: AccessConfig = AccessConfig()
     system: str = Field(default="ARCH", pattern=r"^[A-Za-z0-9_-]{0,20}$")
@@ -205,7 +208,7 @@ class ArchiverConfig(BaseModel):
     policy: tuple[PolicyRule, ...] = ()
     pv: tuple[PvRule, ...] = ()
 
-    @field_validator("http", mode="before")
+    @field_validator("http", "search", "engines", "here", "remote", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
@@ -219,6 +222,16 @@ class ArchiverConfig(BaseModel):
             split_address(address)
         if len(set(value)) < len(value):
             raise ValueError("names an address twice")
+        return value
+
+    @field_validator("search")
+    @classmethod
+    def _searched(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            host, colon, port = address.rpartition(":")
+            name = host if colon else address
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name) or (colon and not _is_port(port)):
+                raise ValueError(f'{address!r} should be "ADDRESS" or "ADDRESS:PORT", for example "10.1.2.255"')
         return value
 
     @model_validator(mode="after")
@@ -272,7 +285,7 @@ def split_address(text: str) -> tuple[str, int]:
     """Host and port of `address:port`; ValueError that says what would be right."""
     host, colon, port = text.rpartition(":")
     wrong = f'{text!r} should be "ADDRESS:PORT", for example "127.0.0.1:17665"'
-    if not colon or not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+    if not colon or not _is_port(port):
         raise ValueError(wrong)
     try:
         ipaddress.IPv4Address(host)
@@ -280,3 +293,7 @@ def split_address(text: str) -> tuple[str, int]:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9.-]*", host):
             raise ValueError(wrong) from None
     return host, int(port)
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and int(text) <= 65535

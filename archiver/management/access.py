@@ -3,7 +3,7 @@
 A user is known by a token (`Authorization: Bearer …`); without one it is "anonymous". The site's access-security file
 decides when it has the group that `[archiver.access] asg` names; otherwise whoever is on this host, or has a token,
 may write. The appliance's calls are GETs, so that any web page could make a browser send one: what a browser sends
-for another page never writes without a token.
+for another page never writes without a token, nor does what comes through a proxy, which hides who asks.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 from archiver.management.ledger import Identity
+from archiver.retrieval.query import printable
 from archiver.store.files import replace_file
 from owlshift.ioc.access import AccessFileError, AccessSecurity
 
@@ -38,6 +39,8 @@ LOOK_S = 1.0
 """Seconds after which files are looked at again."""
 NAMES_S = 60.0
 """Seconds for which the addresses of a host's name are remembered."""
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+"""Headers that a proxy adds."""
 _WRITE = 2
 
 
@@ -144,7 +147,9 @@ class Access:
                 return Verdict(Identity(ANONYMOUS, peer), False, why, 401)
         who = Identity(user or ANONYMOUS, peer)
         if user is None:
-            foreign = self._foreign(headers)
+            if any(key in headers for key in FORWARDED):
+                return Verdict(who, False, "Through a proxy nothing is changed without a token.", 401)
+            foreign = self._foreign(headers, _is_loopback(peer))
             if foreign:
                 return Verdict(who, False, foreign, 403)
         if self._acf.problem:
@@ -190,8 +195,12 @@ class Access:
                 found = user
         return found
 
-    def _foreign(self, headers: Mapping[str, str]) -> str:
-        """Why a browser's request is not to be trusted; empty when it is, or isn't from a browser."""
+    def _foreign(self, headers: Mapping[str, str], here: bool) -> str:
+        """Why a request may be a stranger's page's, in a browser `here` or elsewhere; empty when it is none's.
+
+        Browsers say which page asks only to addresses that they trust (https, localhost), or by POST; so one that says
+        nothing may act for any page. And a page may have what its own (re-bound) name points to believe in any client.
+        """
         site = headers.get("sec-fetch-site", "").lower()
         if site in ("cross-site", "same-site"):
             return "Another web site's page may change nothing here without a token."
@@ -202,9 +211,12 @@ class Access:
             text = headers.get(key)
             if text is not None and _netloc(text) != host:
                 return "Another web site's page may change nothing here without a token."
-        browser = bool(site) or "origin" in headers or "referer" in headers
-        if browser and not self._is_own(host):
-            return f"The name {host[:80]!r} is not known to be this server's; use its address, or a token."
+        told = bool(site) or "origin" in headers or "referer" in headers
+        browser = told or headers.get("user-agent", "").lower().startswith("mozilla/")
+        if (browser or here) and "host" in headers and not self._is_own(host):
+            return f"The name {printable(host, 80)!r} is not known to be this server's; use its address, or a token."
+        if browser and not told:
+            return "This browser does not say which page asks; use the archiver's own page, or a token."
         return ""
 
     def _is_own(self, host: str) -> bool:

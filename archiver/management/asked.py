@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from archiver.management.access import Verdict
 from archiver.management.census import Snapshot
 from archiver.retrieval import catalogue
-from archiver.retrieval.bodies import MAX_NAMES, split_names
+from archiver.retrieval.bodies import MAX_NAMES, form_parameters, split_names
 from archiver.retrieval.query import Refused, first_values, parameters, printable
 
 MAX_BODY = 8 << 20
 MAX_IMPORT = 64 << 20
 """Bytes of a list of PVTypeInfo: some 40,000 PVs; a larger archive comes in several requests."""
 MAX_PERIOD = 86400.0
+MAX_PATTERNS = 100
+"""Globs of one request; each is held against all names."""
 NAME = re.compile(r"[A-Za-z0-9_\-+:\[\]<>;/,#{}^]{1,60}(\.[A-Za-z_][A-Za-z0-9_]{0,20})?", re.ASCII)
 NAME_RULE = "up to 60 of A-Z a-z 0-9 _ - + : [ ] < > ; / , # { } ^, and perhaps a field"
 
@@ -93,17 +96,16 @@ class Asked:
 
     def names(self, census: Snapshot) -> list[str]:
         """The names as they were sent, with patterns replaced by the archived PVs (and aliases) that fit, sorted."""
-        found: dict[str, None] = {}
-        everything: list[str] | None = None
-        for name in self.raw_names():
-            if "*" not in name and "?" not in name:
-                found[name] = None
-                continue
-            if everything is None:
-                rows = census.archived().nonzero()[0].tolist()
-                everything = [*(census.names[row] for row in rows), *census.aliases]
-            found.update(dict.fromkeys(sorted(catalogue.full_match(everything, catalogue.glob_pattern(name)))))
-        return list(found)
+        asked = self.raw_names()
+        patterns = [name for name in asked if "*" in name or "?" in name]
+        if not patterns:
+            return asked
+        if len(patterns) > MAX_PATTERNS:
+            raise Refused(413, f"There are {len(patterns)} patterns; at most {MAX_PATTERNS} are accepted.")
+        rows = census.archived().nonzero()[0].tolist()
+        everything = pa.array([*(census.names[row] for row in rows), *census.aliases], pa.string())
+        fits = {glob: sorted(catalogue.full_match(everything, catalogue.glob_pattern(glob))) for glob in patterns}
+        return list(dict.fromkeys(name for each in asked for name in fits.get(each, [each])))
 
 
 def read_values(query: bytes, body: bytes, content_type: str) -> tuple[list[tuple[str, str]], bool]:
@@ -115,9 +117,7 @@ def read_values(query: bytes, body: bytes, content_type: str) -> tuple[list[tupl
     if form and b"=" not in body:
         form = False  # a list of names that a tool has labelled as a form, as curl does
     if form:
-        if len(body) > MAX_BODY // 4:
-            raise Refused(413, "The form is too long; send a JSON list.")
-        pairs += [pair for part in body.strip().split(b"&") for pair in parameters(part, limit=MAX_BODY)]
+        pairs += form_parameters(body)
     return pairs, form
 
 

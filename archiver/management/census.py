@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from archiver.management.ledger import Ledger, LedgerView, PvEntry
+from archiver.management.ledger import Ledger, LedgerError, LedgerView, PvEntry
 from archiver.store import StoreReader
 from archiver.store.live import LIVE, LIVE_FILE, PvState, load_live
 from archiver.store.order import NEVER
@@ -167,29 +167,42 @@ class Census:
     def snapshot(self) -> Snapshot:
         """All PVs now: the ledger to the last change, the engines as of their last word (a second or so ago)."""
         with self._lock:
-            changed = self._view.refresh()
-            now = time.monotonic()
-            if self._made is not None and not changed and now - self._made[0] < KEEP_S:
-                return self._made[1]
-            made = self._make(changed)
-            self._made = (time.monotonic(), made)
-            return made
+            if self._view.refresh():
+                self._frame = None
+            return self._recent()
+
+    def as_known(self) -> tuple[Snapshot, str]:
+        """As `snapshot`, by what was last known of a ledger that can't be read; and why it can't ("" when it can)."""
+        with self._lock:
+            problem = ""
+            try:
+                if self._view.refresh():
+                    self._frame = None
+            except LedgerError as error:
+                problem = str(error)
+            return self._recent(), problem
+
+    def _recent(self) -> Snapshot:
+        now = time.monotonic()
+        if self._made is None or self._frame is None or now - self._made[0] >= KEEP_S:
+            self._made = (now, self._make())
+        return self._made[1]
 
     def forget(self) -> None:
         """Have the next snapshot look at everything again."""
         with self._lock:
             self._made = None
 
-    def _make(self, changed: bool) -> Snapshot:
+    def _make(self) -> Snapshot:
         tables = []
         for source in self._sources:
             table, names = source.reader.channels()
             names.pop(0, None)
             if names != source.names:
-                source.names, changed = names, True
+                source.names, self._frame = names, None
             source.load_live()
             tables.append(table)
-        if changed or self._frame is None:
+        if self._frame is None:
             self._frame = self._make_frame()
         frame = self._frame
         size = len(frame.names)

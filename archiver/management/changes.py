@@ -9,7 +9,7 @@ from typing import Any
 from archiver.management.asked import Asked, checked_name, deadband_of, method_of, period_of
 from archiver.management.census import Snapshot, Status
 from archiver.management.context import Context
-from archiver.management.ledger import Request
+from archiver.management.ledger import LedgerConflict, Request
 from archiver.management.status import ONE_APPLIANCE
 from archiver.retrieval.bodies import MAX_NAMES
 from archiver.retrieval.query import Refused, printable, unknown
@@ -28,16 +28,20 @@ def archive(context: Context, asked: Asked) -> list[dict[str, str]]:
     census = context.census.snapshot()
     answers: list[dict[str, str]] = []
     specs: dict[str, Request] = {}
+    taken: dict[str, str] = {}
     for values in wanted:
         shown = values["pv"]
         try:
             spec = _request(context, values)
+            _check_name(taken, spec.name)
             known = census.row.get(census.resolve(spec.name), -1)
             if spec.name in specs or (known >= 0 and census.status[known] != Status.NOT_ARCHIVED):
                 answers.append({"pvName": shown, "status": ALREADY})
                 continue
             if spec.alias is not None:
                 _check_alias(census, spec.alias, spec.name)
+                _check_alias_of_request(specs, taken, spec.alias, spec.name)
+                taken[spec.alias] = spec.name
             specs[spec.name] = spec
             answers.append({"pvName": shown, "status": SUBMITTED})
         except Refused as refusal:
@@ -48,19 +52,27 @@ def archive(context: Context, asked: Asked) -> list[dict[str, str]]:
     return answers
 
 
+def _check_name(taken: Mapping[str, str], name: str) -> None:
+    if name in taken:
+        raise Refused(400, f"{name} is an alias of {taken[name]} in this request.")
+
+
+def _check_alias_of_request(specs: Mapping[str, Request], taken: Mapping[str, str], alias: str, name: str) -> None:
+    if alias in specs:
+        raise Refused(400, f"{alias} is the name of a PV, and so it can be no alias.")
+    if taken.get(alias, name) != name:
+        raise Refused(400, f"{alias} is an alias of {taken[alias]} already.")
+
+
 def _wanted(asked: Asked) -> list[dict[str, str]]:
     """What is wanted of each PV, as strings."""
-    if asked.body.lstrip().startswith((b"[{", b"[ {", b"{")) or (
-        asked.body and b"{" in asked.body[:64] and b'"pv"' in asked.body
-    ):
-        items = asked.json()
-        items = [items] if isinstance(items, dict) else items
-        if not isinstance(items, list) or not all(isinstance(i, dict) and isinstance(i.get("pv"), str) for i in items):
+    items = asked.json() if not asked.form and asked.body.lstrip().startswith((b"[", b"{")) else []
+    items = [items] if isinstance(items, dict) else items
+    if any(isinstance(item, dict) for item in items):
+        if not all(isinstance(item, dict) and isinstance(item.get("pv"), str) for item in items):
             raise Refused(400, 'The body is no JSON list of requests, such as [{"pv": "A", "samplingperiod": "1.0"}].')
         if len(items) > MAX_NAMES:
             raise Refused(413, f"There are {len(items)} PVs; at most {MAX_NAMES} are accepted.")
-        if not items:
-            raise Refused(400, "The body names no PV.")
         return [{str(key): _text(value) for key, value in item.items() if value is not None} for item in items]
     return [{**asked.values, "pv": name} for name in asked.raw_names()]
 
@@ -340,15 +352,28 @@ def rename(context: Context, asked: Asked) -> dict[str, str]:
     old, new = asked.text("pv"), checked_name(asked.text("newname"))
     row = one(census, old)
     name = census.names[row]
-    if census.status[row] != Status.PAUSED:
-        problem = f"PV {name} is not paused. Please pause recording first."
+    problem = _no_rename(context, census, row, new)
+    if not problem:
+        try:
+            context.ledger.rename(name, new, asked.verdict.who)
+        except LedgerConflict as error:
+            problem = str(error)
+    if problem:
         return {"status": "no", "validation": problem, "desc": problem}
+    return {"status": "ok", "desc": f"{name} is called {new} now, with all its history; it is paused."}
+
+
+def _no_rename(context: Context, census: Snapshot, row: int, new: str) -> str:
+    """Why a PV can't have a new name; "" when it can."""
+    name = census.names[row]
+    if census.status[row] != Status.PAUSED:
+        return f"PV {name} is not paused. Please pause recording first."
     other = census.row.get(new, -1)
     if new == name or new in census.aliases or (other >= 0 and census.listed()[other]):
-        problem = f"There is a PV or alias {new} already."
-        return {"status": "no", "validation": problem, "desc": problem}
-    context.ledger.rename(name, new, asked.verdict.who)
-    return {"status": "ok", "desc": f"{name} is called {new} now, with all its history; it is paused."}
+        return f"There is a PV or alias {new} already."
+    if any(total.samples for total in context.reader.infos([new])):
+        return f"There are samples of a PV {new}, archived before: only one whose data are deleted leaves its name."
+    return ""
 
 
 def add_alias(context: Context, asked: Asked) -> dict[str, str]:

@@ -355,7 +355,10 @@ def report(
 ) -> None:
     """Print a report of PVs; without a name list the reports."""
     if name is None:
-        typer.echo("\n".join(REPORTS))
+        if as_json:
+            print_json(list(REPORTS))
+        else:
+            typer.echo("\n".join(REPORTS))
         return
     if name not in REPORTS:
         raise typer.BadParameter(f"there is no report {name!r}; there are {', '.join(REPORTS)}", param_hint="REPORT")
@@ -372,6 +375,8 @@ def policies(
     token: TokenOption = None,
 ) -> None:
     """List the policies, or apply them again (--apply GLOB)."""
+    if reset and not apply:
+        raise typer.BadParameter("say for which PVs: --apply GLOB --reset", param_hint="--reset")
     with _remote(url, site, token) as remote:
         if apply:
             _done(remote.call("reapplyPolicies", apply, keepuser="false" if reset else "true"), as_json)

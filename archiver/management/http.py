@@ -19,7 +19,7 @@ from archiver.management import appliance, changes, config_lists, lists, metrics
 from archiver.management.access import Verdict
 from archiver.management.asked import MAX_BODY, MAX_IMPORT, Asked, read_values, values_of
 from archiver.management.context import Context
-from archiver.management.ledger import LedgerError
+from archiver.management.ledger import Identity, LedgerError
 from archiver.retrieval.query import Refused, printable
 from archiver.retrieval.replies import FAULTS, json_reply, refused, reply, sentence
 from archiver.retrieval.stream import Chunks, Opened, StreamAnswer
@@ -27,6 +27,10 @@ from archiver.retrieval.stream import Chunks, Opened, StreamAnswer
 log = logging.getLogger(__name__)
 
 Call = Callable[[Context, Asked], Any]
+
+READER = Verdict(Identity(), False, "Nobody has to say who they are to read.")
+UNKNOWN_PEER = "unknown"
+"""Who comes over no network that has addresses."""
 
 
 def _status(context: Context, asked: Asked) -> Any:
@@ -145,10 +149,14 @@ class Management:
         if action == "exportConfig":
             return self._export()
         call, writes = find_call(action)
-        asked = await self._asked(request, action)
+        asked = await self._asked(request, action, judge=writes)
         if writes:
             await self._permit(request, asked)
-        return json_reply(await self.context.workers.run(call, self.context, asked))
+        return await self._answer(call, asked)
+
+    async def _answer(self, call: Call, asked: Asked) -> Response:
+        """What a call says, as JSON; that of 100,000 PVs takes a while to write, too."""
+        return await self.context.workers.run(lambda: json_reply(call(self.context, asked)))
 
     def _export(self) -> ASGIApp:
         def opened(job: Any) -> Opened:
@@ -157,7 +165,8 @@ class Management:
 
         return StreamAnswer(opened, self.context.workers)
 
-    async def _asked(self, request: Request, call: str) -> Asked:
+    async def _asked(self, request: Request, call: str, judge: bool = False) -> Asked:
+        """What is asked; who asks is only found out to `judge`, since a name server may have to be asked for that."""
         most = MAX_IMPORT if call == "importConfig" else MAX_BODY
         body = bytearray()
         async for part in request.stream():
@@ -165,9 +174,13 @@ class Management:
             if len(body) > most:
                 raise Refused(413, f"The body is longer than {most} bytes; send it in parts.")
         content = bytes(body)
-        pairs, form = read_values(request.scope["query_string"], content, request.headers.get("content-type", ""))
-        peer = request.client.host if request.client else "127.0.0.1"
-        verdict = await self.context.workers.run(self.context.access.verdict, peer, dict(request.headers))
+        workers = self.context.workers
+        content_type = request.headers.get("content-type", "")
+        pairs, form = await workers.run(read_values, request.scope["query_string"], content, content_type)
+        verdict = READER
+        if judge:
+            peer = request.client.host if request.client else UNKNOWN_PEER
+            verdict = await workers.wait(self.context.access.verdict, peer, dict(request.headers))
         base = f"{request.scope.get('scheme', 'http')}://{request.headers.get('host') or 'localhost'}"
         return Asked(call, request.method, values_of(pairs), content, base, verdict, tuple(pairs), form)
 
@@ -175,7 +188,7 @@ class Management:
         if request.method not in ("GET", "POST"):
             raise Refused(405, f"{asked.call} changes something: ask for it with GET or POST.")
         if not asked.verdict.may_write:
-            await self.context.workers.run(self._note_refusal, asked)
+            await self.context.workers.wait(self._note_refusal, asked)
             raise _Denied(asked.verdict)
 
     def _note_refusal(self, asked: Asked) -> None:
@@ -197,19 +210,18 @@ class Management:
 
     async def api_status(self, request: Request) -> Response:
         """`/api/status`."""
-        return json_reply(await self.context.workers.run(metrics.api_status, self.context))
+        return await self.context.workers.run(lambda: json_reply(metrics.api_status(self.context)))
 
     async def whoami(self, request: Request) -> Response:
         """`/api/whoami`: who asks, and whether it may write."""
-        verdict = (await self._asked(request, "whoami")).verdict
+        verdict = (await self._asked(request, "whoami", judge=True)).verdict
         return json_reply(
             {"user": verdict.who.user, "host": verdict.who.host, "may_write": verdict.may_write, "why": verdict.why}
         )
 
     async def audit(self, request: Request) -> Response:
         """`/api/audit`: what was changed, newest first."""
-        asked = await self._asked(request, "audit")
-        return json_reply(await self.context.workers.run(lists.audit, self.context, asked))
+        return await self._answer(lists.audit, await self._asked(request, "audit"))
 
     async def ping(self, request: Request) -> Response:
         """`bpl/ping`."""
@@ -262,7 +274,7 @@ def management_routes(context: Context) -> list[BaseRoute]:
     routes: list[BaseRoute] = [
         route("/metrics", m.metrics),
         route("/api/status", m.api_status),
-        route("/api/whoami", m.whoami),
+        route("/api/whoami", m.whoami, "POST"),
         route("/api/audit", m.audit),
     ]
     for part in ("mgmt", "engine", "etl"):

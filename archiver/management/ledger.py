@@ -24,13 +24,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from archiver.management.ledger_file import LedgerDamaged, LedgerError, LedgerFile, check, set_aside
+from archiver.management.ledger_file import (
+    LedgerConflict,
+    LedgerDamaged,
+    LedgerError,
+    LedgerFile,
+    check,
+    set_aside,
+)
 
 __all__ = [
     "AuditRow",
     "Identity",
     "Job",
     "Ledger",
+    "LedgerConflict",
     "LedgerDamaged",
     "LedgerError",
     "LedgerView",
@@ -306,15 +314,15 @@ class Ledger:
             return done
 
     def rename(self, old: str, new: str, who: Identity) -> None:
-        """Give a PV another name, with its entry, aliases and history; LedgerError when `new` is taken."""
+        """Give a PV another name, with its entry, aliases and history; LedgerConflict when `new` is taken."""
         with self._file.write() as connection:
             change = _Change(connection, who)
             found = change.fetch([old, new])
             mine, other = found.get(old, PvEntry(old)), found.get(new)
             if mine.deleted:
-                raise LedgerError(f"there is no PV {old}; nothing was changed")
+                raise LedgerConflict(f"There is no PV {old}; nothing was changed.")
             if old == new or (other is not None and not other.deleted):
-                raise LedgerError(f"there is a PV {new} already; nothing was changed")
+                raise LedgerConflict(f"There is a PV {new} already; nothing was changed.")
             change.entries(
                 "rename", [old], lambda e: PvEntry(old, deleted=True, created_ns=e.created_ns), after={"name": new}
             )

@@ -47,6 +47,10 @@ class LedgerError(Exception):
     """The ledger can't be read or written; str() is one clear line, and nothing has changed."""
 
 
+class LedgerConflict(LedgerError):  # noqa: N818
+    """What is asked for does not go with what the ledger holds; nothing has changed."""
+
+
 class LedgerDamaged(LedgerError):  # noqa: N818
     """The ledger's file is no database, or a broken one. `set_aside` is the way out."""
 
@@ -60,6 +64,7 @@ class LedgerFile:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
+        self._as_frozen = False
 
     def _open(self) -> sqlite3.Connection | None:
         """The connection to the file as it is now; None when a reader finds no file."""
@@ -71,7 +76,8 @@ class LedgerFile:
             raise LedgerError(
                 f"the ledger {self.path} can't be read: {(error.strerror or str(error)).lower()}"
             ) from error
-        if self._connection is not None and inode == self._inode and inode:
+        frozen = self._frozen()
+        if self._connection is not None and inode == self._inode and inode and frozen == self._as_frozen:
             return self._connection
         self._close()
         if not inode and not self.writable:
@@ -79,7 +85,7 @@ class LedgerFile:
         with _clear(self.path):
             if self.writable and not self._inode:
                 self.path.parent.mkdir(parents=True, exist_ok=True)  # later a new folder would hide the old one's loss
-            mode = "rwc" if self.writable else "ro"
+            mode = "rwc" if self.writable else "ro&immutable=1" if frozen else "ro"
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
@@ -92,8 +98,17 @@ class LedgerFile:
             except BaseException:
                 connection.close()
                 raise
-        self._connection, self._inode = connection, os.stat(self.path).st_ino
+        self._connection, self._inode, self._as_frozen = connection, os.stat(self.path).st_ino, frozen
         return connection
+
+    def _frozen(self) -> bool:
+        """Whether this is a copy on which nobody works, in a folder that is read-only to us (a backup, a snapshot).
+
+        SQLite reads a file in WAL mode there only when it is told that nobody changes it.
+        """
+        if self.writable or os.access(self.path.parent, os.W_OK):
+            return False
+        return not any(self.path.with_name(self.path.name + suffix).exists() for suffix in ("-wal", "-shm"))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = FULL")

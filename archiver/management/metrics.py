@@ -71,8 +71,8 @@ def _value(value: float) -> str:
 
 
 def metrics(context: Context) -> str:
-    """The text of `/metrics`."""
-    census = context.census.snapshot()
+    """The text of `/metrics`; a ledger that can't be read is one of the things to be told by it."""
+    census, problem = context.census.as_known()
     now = time.time()
     out = _Text()
     engines = [
@@ -91,6 +91,7 @@ def metrics(context: Context) -> str:
     out.family("pvs", "gauge", "PVs by what people call their state.", _by_status(census))
     out.family("channels", "gauge", "PVs by what their engine does about them.", _by_state(census))
     out.family("aliases", "gauge", "Aliases.", [({}, len(census.aliases))])
+    out.family("ledger_good", "gauge", "Whether what people asked for can be read.", [({}, not problem)])
     for key, name, kind, help_ in _ENGINE:
         out.family(name, kind, help_, _of(engines, key))
     out.family("samples_dropped_total", "counter", "Samples dropped, by reason.", _drops(engines))
@@ -137,8 +138,8 @@ def _by_state(census: Snapshot) -> list[tuple[dict[str, str], float]]:
 
 
 def api_status(context: Context) -> dict[str, Any]:
-    """`/api/status`: engines and PVs, with numbers as numbers."""
-    census = context.census.snapshot()
+    """`/api/status`: engines and PVs, with numbers as numbers. `ledger`: why it can't be read, "" when it can."""
+    census, problem = context.census.as_known()
     now = time.time()
     counts = np.bincount(census.status, minlength=4)
     live = census.live[census.archived()]
@@ -160,6 +161,7 @@ def api_status(context: Context) -> dict[str, Any]:
         },
         "event_rate": round(float(live["rate"].sum(dtype=np.float64)), 3),
         "byte_rate": round(float(live["byte_rate"].sum(dtype=np.float64)), 3),
+        "ledger": problem,
         "unreadable": dict(context.reader.damaged),
         "engines": engines,
     }

@@ -168,7 +168,7 @@ def _type(live: np.void, info: Any) -> tuple[Dbr | None, bool, int]:
         return Dbr(int(live["dbr"])), bool(live["array"]), int(live["count"])
     if info is None:
         return None, False, 1
-    return info.dbr, info.count != 1, info.count
+    return info.dbr, info.is_array, info.count
 
 
 def _float(text: str | None, default: str = "NaN") -> str:

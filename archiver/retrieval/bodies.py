@@ -10,6 +10,8 @@ from archiver.retrieval.query import Refused, first_values, parameters
 
 MAX_BODY = 8 << 20
 MAX_NAMES = 20_000
+MAX_PAIRS = 1000
+"""Parameters of a form."""
 
 
 async def names_of_body(request: Request) -> list[str]:
@@ -32,9 +34,7 @@ async def names_of_body(request: Request) -> list[str]:
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             raise Refused(400, 'The body is no JSON list of names, such as ["A", "B"].')
     elif stripped.startswith("pv=") or request.headers.get("content-type", "").startswith("application/x-www-form"):
-        if len(body) > MAX_BODY // 4:
-            raise Refused(413, "The form is too long; send a JSON list.")
-        names = split_names(first_values(_parameters_of_form(bytes(body).strip())).get("pv", ""))
+        names = split_names(first_values(form_parameters(bytes(body))).get("pv", ""))
     else:
         names = split_names(content)
     if len(names) > MAX_NAMES:
@@ -42,9 +42,11 @@ async def names_of_body(request: Request) -> list[str]:
     return names
 
 
-def _parameters_of_form(body: bytes) -> list[tuple[str, str]]:
-    """The pairs of a form, which may be longer than a query string."""
-    return [pair for part in body.split(b"&") for pair in parameters(part, limit=MAX_BODY)]
+def form_parameters(body: bytes) -> list[tuple[str, str]]:
+    """The pairs of a form, which may be longer than a query string; 413 when it is far too long."""
+    if len(body) > MAX_BODY // 4 or body.count(b"&") >= MAX_PAIRS:
+        raise Refused(413, "The form is too long; send a JSON list.")
+    return parameters(body.strip(), limit=MAX_BODY)
 
 
 def split_names(names: str) -> list[str]:

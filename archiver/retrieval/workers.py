@@ -129,9 +129,16 @@ class Workers:
 
     async def run_in(self, job: Job, function: Callable[[Unpack[A]], T], *args: *A) -> T:
         """The result of a blocking call that belongs to a job."""
+        return await self._in_thread(partial(_with_turn, job, function, *args))
+
+    async def wait(self, function: Callable[[Unpack[A]], T], *args: *A) -> T:
+        """The result of a call that waits (for a name server, for a disk) rather than computes: it needs no turn."""
+        return await self._in_thread(partial(function, *args))
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
         if self._limiter is None:  # it belongs to an event loop
             self._limiter = CapacityLimiter(THREADS)
-        return await to_thread.run_sync(partial(_with_turn, job, function, *args), limiter=self._limiter)
+        return await to_thread.run_sync(call, limiter=self._limiter)
 
 
 def _with_turn(job: Job, function: Callable[..., T], *args: Any) -> T:
@@ -148,6 +155,11 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
+
+    def read_many(self, *args: Any, **kwargs: Any) -> Any:
+        """`StoreReader.read_many`."""
+        self._job.pause()
+        return self._reader.read_many(*args, **kwargs)
 
     def read(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """`StoreReader.read`."""

@@ -99,7 +99,7 @@ def test_a_rename_keeps_what_was_decided(ledger: Ledger) -> None:
     assert entries["A"].deleted
     assert entries["B"].paused and entries["B"].period == 3.0 and entries["B"].requested
     ledger.request(["C"], ANNA)
-    with pytest.raises(LedgerError, match="there is a PV C already"):
+    with pytest.raises(LedgerError, match="There is a PV C already"):
         ledger.rename("B", "C", ANNA)
     assert len(ledger.jobs()) == 1
     # and back again
@@ -291,6 +291,23 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="can't be"):
         Ledger(tmp_path / "file" / "manage.db").request(["A"], ANNA)
+
+
+def test_a_copy_in_a_folder_that_is_read_only_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "copy" / "manage.db"
+    writer = Ledger(path)
+    writer.add_alias("N", "A", ANNA)
+    writer.close()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != path.parent and access(place, mode))
+    reader = Ledger(path, writable=False)
+    assert reader.aliases() == {"N": "A"}
+    assert [p.name for p in path.parent.iterdir()] == ["manage.db"], "nothing was written, not even for a moment"
+    # somebody begins to work on it after all
+    writer.add_alias("M", "A", ANNA)
+    assert reader.aliases() == {"M": "A", "N": "A"}
+    reader.close()
+    writer.close()
 
 
 def test_a_later_versions_ledger_is_refused(tmp_path: Path) -> None:

@@ -127,8 +127,13 @@ def test_the_access_file_decides_when_it_has_the_group(tmp_path: Path, tokens: P
         ({"host": "127.0.0.1:17665", "sec-fetch-site": "same-origin", "sec-purpose": "prefetch"}, False),
         # a stranger's name that was made to point here
         ({"host": "evil.example:17665", "sec-fetch-site": "same-origin", "origin": "http://evil.example:17665"}, False),
-        # no browser: names are as they are
-        ({"host": "evil.example:17665"}, True),
+        # a page of that name may have its scripts call themselves anything
+        ({"host": "evil.example:17665"}, False),
+        ({"host": "evil.example:17665", "user-agent": "Mozilla/5.0 (X11)"}, False),
+        # browsers tell addresses that they don't trust nothing of the page that asks
+        ({"host": "archiver.lab:17665", "user-agent": "Mozilla/5.0 (X11)"}, False),
+        ({"host": "archiver.lab:17665", "user-agent": "Mozilla/5.0", "origin": "http://archiver.lab:17665"}, True),
+        ({"host": "archiver.lab:17665", "user-agent": "python-requests/2.32"}, True),
     ],
 )
 def test_what_a_browser_sends_for_another_page_changes_nothing(
@@ -138,6 +143,26 @@ def test_what_a_browser_sends_for_another_page_changes_nothing(
     verdict = access.verdict("127.0.0.1", headers)
     assert verdict.may_write == good, verdict
     assert good or verdict.status == 403
+    assert access.verdict("127.0.0.1", headers | bearer(add_token(tokens, "anna"))).may_write
+
+
+def test_a_host_of_the_access_file_is_asked_for_names_only_of_browsers(tmp_path: Path) -> None:
+    acf = tmp_path / "site.acf"
+    acf.write_text(ACF)
+    access = Access(acf, "ARCHIVER")
+    assert access.verdict("10.1.2.3", {"host": "dds.lab:17665", "user-agent": "curl/8"}).may_write
+    assert not access.verdict("10.1.2.3", {"host": "dds.lab:17665", "user-agent": "Mozilla/5.0"}).may_write
+    assert not access.verdict("10.1.2.3", {"host": "10.1.2.9:17665", "user-agent": "Mozilla/5.0"}).may_write
+    same = {"host": "10.1.2.9:17665", "user-agent": "Mozilla/5.0", "origin": "http://10.1.2.9:17665"}
+    assert access.verdict("10.1.2.3", same).may_write
+
+
+@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+def test_a_proxy_on_this_host_lends_nobody_its_rights(tokens: Path, header: str) -> None:
+    access = Access(tokens=tokens)
+    headers = {"host": "127.0.0.1:17665", header: "10.9.9.9"}
+    verdict = access.verdict("127.0.0.1", headers)
+    assert (verdict.may_write, verdict.status) == (False, 401) and "proxy" in verdict.why
     assert access.verdict("127.0.0.1", headers | bearer(add_token(tokens, "anna"))).may_write
 
 
@@ -193,6 +218,16 @@ def test_whoami(guarded: Stand, tmp_path: Path) -> None:
         "why": "The rules of ASG(ARCHIVER) let anna at 127.0.0.1 write.",
     }
     assert guarded.client().get("/api/whoami").json()["may_write"] is False
+    assert guarded.client().post("/api/whoami", json={}).json()["may_write"] is False
+
+
+def test_readers_wait_for_no_name_server(guarded: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: object) -> None:
+        raise AssertionError("who reads is nobody's business")
+
+    monkeypatch.setattr(guarded.context.access, "verdict", never)
+    assert guarded.client().get("/mgmt/bpl/getPVStatus?pv=SIM:A").status_code == 200
+    assert guarded.client().get("/api/audit").status_code == 200
 
 
 def test_looking_at_headers_changes_nothing(stand: Stand) -> None:

@@ -74,6 +74,46 @@ def test_archiving_by_post(stand: Stand) -> None:
     assert stand.ledger.entries()["T:2"].period == 5.0
 
 
+def test_however_a_list_of_requests_is_laid_out_it_is_one(stand: Stand) -> None:
+    wanted = [{"pv": "P:1", "samplingperiod": "7", "samplingmethod": "SCAN"}]
+    for number, head in enumerate((b"", b" " * 100, b"\n" * 300)):
+        wanted[0]["pv"] = f"P:{number}"
+        post(stand, "archivePV", head + b"[" + head + json.dumps(wanted)[1:].encode())
+        entry = stand.ledger.entry(f"P:{number}")
+        assert entry is not None and (entry.method, entry.period) == ("scan", 7.0)
+    mixed = stand.client().post("/mgmt/bpl/archivePV", json=["P:8", {"pv": "P:9"}])
+    assert mixed.status_code == 400 and "no JSON list of requests" in mixed.text
+    assert stand.client().post("/mgmt/bpl/archivePV", json=[]).status_code == 400
+
+
+def test_names_of_one_request_are_not_given_twice(stand: Stand) -> None:
+    answers = post(
+        stand,
+        "archivePV",
+        [{"pv": "X:1", "alias": "N"}, {"pv": "X:2", "alias": "N"}, {"pv": "X:3", "alias": "X:1"}, {"pv": "N"}],
+    )
+    assert [a["status"] for a in answers] == [
+        "Archive request submitted",
+        "N is an alias of X:1 already.",
+        "X:1 is the name of a PV, and so it can be no alias.",
+        "N is an alias of X:1 in this request.",
+    ]
+    assert stand.ledger.aliases() == {"N": "X:1"} and set(stand.ledger.entries()) == {"X:1"}
+
+
+def test_patterns_and_forms_have_bounds(stand: Stand) -> None:
+    c = stand.client()
+    globs = [f"*{n}*" for n in range(101)]
+    answer = c.post("/mgmt/bpl/getPVStatus", json=globs)
+    assert answer.status_code == 413 and "at most 100" in answer.text
+    assert c.post("/mgmt/bpl/getPVStatus", json=["SIM:*", *globs[:99]]).json()[0]["pvName"] == "SIM:A"
+    for path in ("/mgmt/bpl/getPVStatus", "/mgmt/bpl/pauseArchivingPV"):
+        form = c.post(path, content=b"pv=A&" * 100_000, headers={"Content-Type": "application/x-www-form-urlencoded"})
+        assert form.status_code == 413 and "JSON list" in form.text
+    many = c.post("/mgmt/bpl/getPVStatus", data={"pv": ",".join(f"F:{n}" for n in range(10_000))})
+    assert len(many.json()) == 10_000
+
+
 def test_ten_thousand_at_once(stand: Stand) -> None:
     names = [f"BULK:{n}" for n in range(10_000)]
     answers = post(stand, "archivePV", [{"pv": name} for name in names])
@@ -248,6 +288,31 @@ def test_renaming_a_paused_pv(stand: Stand) -> None:
     assert [(j.kind, j.args) for j in stand.ledger.jobs()] == [("rename", {"SIM:A": "SIM:Z"})]
     assert (status_of(stand, "SIM:A"), status_of(stand, "SIM:Z")) == ("Not being archived", "Paused")
     assert get(c, "getAllAliases") == [{"aliasName": "Al", "srcPVName": "SIM:Z"}]
+
+
+def test_a_name_that_has_samples_is_not_given_to_another_pv(stand: Stand) -> None:
+    stand.store("SIM:B", [NOW_NS - 10 * NS])
+    c = stand.client()
+    for name in ("SIM:A", "SIM:B"):
+        get(c, "pauseArchivingPV", pv=name)
+    get(c, "deletePV", pv="SIM:B")
+    answer = get(c, "renamePV", pv="SIM:A", newname="SIM:B")
+    assert answer["status"] == "no" and "samples of a PV SIM:B" in answer["validation"]
+    assert stand.ledger.jobs() == [] and status_of(stand, "SIM:A") == "Paused"
+
+
+def test_a_rename_that_comes_too_late_is_refused_not_a_fault(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = stand.client()
+    get(c, "pauseArchivingPV", pv="SIM:A")
+    check = stand.context.reader.infos
+
+    def meanwhile(names: list[str]) -> Any:
+        stand.ledger.request(["SIM:Z"], Identity())  # by another writer, after the names were looked at
+        return check(names)
+
+    monkeypatch.setattr(stand.context.reader, "infos", meanwhile)
+    answer = get(c, "renamePV", pv="SIM:A", newname="SIM:Z")
+    assert answer["status"] == "no" and answer["validation"] == "There is a PV SIM:Z already; nothing was changed."
 
 
 def test_aliases(stand: Stand) -> None:
@@ -428,6 +493,27 @@ def test_a_ledger_that_goes_bad_later_is_a_clear_error(stand: Stand) -> None:
     assert answer.status_code == 503 and "is damaged" in answer.text
     answer = stand.client().get("/mgmt/bpl/getPVStatus?pv=SIM:B")
     assert answer.status_code == 503 and "is damaged" in answer.text
+    # whoever watches the archive is told, and goes on seeing the engines
+    figures = stand.client().get("/metrics")
+    assert figures.status_code == 200 and "\nowlshift_archiver_ledger_good 0\n" in figures.text
+    assert 'owlshift_archiver_engine_up{engine="appliance0"} 1' in figures.text
+    status = stand.client().get("/api/status").json()
+    assert "is damaged" in status["ledger"] and status["engines"][0]["alive"]
+
+
+def test_what_fails_once_is_not_forgotten(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    from archiver.store import StoreError
+
+    assert status_of(stand, "NEW:1") == "Not being archived"
+    with monkeypatch.context() as patch:
+        stand.ledger.request(["NEW:1"], Identity())
+
+        def away() -> None:
+            raise StoreError("the folder is away")
+
+        patch.setattr(stand.context.census._sources[0].reader, "channels", away)
+        assert stand.client().get("/mgmt/bpl/getPVStatus?pv=NEW:1").status_code == 503
+    assert status_of(stand, "NEW:1") == "Initial sampling"
 
 
 # the parser of requests, against anything

@@ -7,8 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from manage_stand import TIMEOUT, Site, counter
 from support import owl, wait_until
+from typer.testing import CliRunner
+
+from archiver.cli import app
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -39,6 +43,18 @@ def test_ten_thousand_pvs_start_at_once_and_the_command_line(tmp_path: Path, pre
         assert site.owl("policies").startswith("policy")
         assert site.owl("add", "no good name", code=1).startswith("owl: 'no good name' is no name of a PV")
         assert site.owl("report", "nonsense", code=2)
+
+
+def test_what_needs_no_archiver() -> None:
+    def owl_here(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--url", "http://127.0.0.1:9"])
+
+    listed = owl_here("report").stdout.split()
+    assert "silent" in listed and json.loads(owl_here("report", "--json").stdout) == listed
+    reset = owl_here("policies", "--reset")
+    assert reset.exit_code == 2 and "--apply" in reset.output
+    gone = owl_here("report", "silent")
+    assert gone.exit_code == 1 and gone.stderr.startswith("owl: no archiver answers at http://127.0.0.1:9")
 
 
 def test_tokens_where_the_access_file_asks_for_one(tmp_path: Path, prefix: str) -> None:

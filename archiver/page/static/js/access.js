@@ -18,7 +18,8 @@ export function access(button, changed) {
 
   async function look() {
     try {
-      me = await json("api/whoami");
+      // by POST: browsers then say which page asks, even where they say it of nothing else
+      me = await json("api/whoami", { body: {} });
       managed = true;
     } catch (error) {
       me = { user: "", may_write: false, why: wordsOf(error) };

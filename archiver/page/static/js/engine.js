@@ -140,9 +140,17 @@ export class EngineView {
   /** @param {any} status */
   show(status) {
     const opened = new Set([...this.engines.querySelectorAll("details[open]")].map((d) => d.id));
+    const focused = document.activeElement?.closest("#view-engine details")?.id;
     const several = status.engines.length > 1;
     fill(
       this.engines,
+      status.ledger
+        ? h(
+            "p.card.error",
+            { role: "alert" },
+            `What people asked for cannot be read or changed; what was last known goes on. (${status.ledger})`,
+          )
+        : null,
       several ? h("div.card", {}, h("h2", {}, "All engines"), h("dl.facts", {}, allFacts(status))) : null,
       status.engines.map((/** @type {any} */ engine) =>
         engineCard(engine, this.state().utc, several ? null : status, opened),
@@ -150,6 +158,7 @@ export class EngineView {
       status.engines.length ? null : h("p.card", {}, "No engine has written into this archive yet."),
       unreadable(status.unreadable),
     );
+    if (focused) document.getElementById(focused)?.querySelector("summary")?.focus();
   }
 }
 

@@ -88,7 +88,7 @@ export function addDialog(view) {
       const wrong = badPeriod(method.value, period.value);
       if (wrong) return wrong;
       const how = method.value
-        ? { samplingmethod: method.value, samplingperiod: method.value === "SCAN" ? period.value.trim() : "1.0" }
+        ? { samplingmethod: method.value, samplingperiod: method.value === "SCAN" ? plain(period.value) : "1.0" }
         : {};
       try {
         view.outcome(
@@ -119,7 +119,7 @@ export function samplingDialog(view) {
       if (!wrong)
         void view.act("changeArchivalParameters", "changed", {
           samplingmethod: method.value,
-          samplingperiod: method.value === "SCAN" ? period.value.trim() : "1.0",
+          samplingperiod: method.value === "SCAN" ? plain(period.value) : "1.0",
         });
       return wrong;
     },
@@ -151,9 +151,12 @@ export function removeDialog(view) {
   );
 }
 
+/** A number as it is written for machines. @param {string} text */
+const plain = (text) => text.trim().replace(",", ".");
+
 /** @param {string} method @param {string} period */
 function badPeriod(method, period) {
-  const seconds = Number(period.trim().replace(",", "."));
+  const seconds = Number(plain(period));
   return method === "SCAN" && !(seconds > 0 && seconds <= 86400)
     ? "The period must be a number of seconds above 0, at most 86400."
     : "";
