@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from owlshift.kinds import ioc_kinds, load_object, services
+from owlshift.kinds import ServiceKind, ioc_kinds, load_object, services
 from owlshift.toml_lines import KeyPath, key_lines, line_of
 
 DEFAULT_CA_PORT = 5064
@@ -223,7 +223,7 @@ class _Checker:
         access_file = self._access_file(head)
         if self.problems or head is None:
             raise SiteError([text for _, text in sorted(self.problems, key=lambda item: item[0])])
-        return Site(
+        site = Site(
             name=head.site.name,
             title=head.site.title or head.site.name,
             path=self.path,
@@ -234,6 +234,20 @@ class _Checker:
             examples=head.site.examples,
             services=sections,
         )
+        self._service_prefixes(site, known)
+        return site
+
+    def _service_prefixes(self, site: Site, known: Mapping[str, ServiceKind]) -> None:
+        """A service's own IOC must not have the prefix of another."""
+        taken = {entry.prefix for entry in site.iocs}
+        for name, section in site.services.items():
+            function = known[name].prefixes
+            for prefix in load_object(function)(site, section) if function else ():
+                if prefix in taken:
+                    text = f"its own PVs would begin with {prefix}, as those of an [[ioc]]; change `system`"
+                    self.problem((name,), text)
+        if self.problems:
+            raise SiteError([text for _, text in self.problems])
 
     def _state(self, head: _File, override: Path | str | None) -> Path:
         chosen = override or os.environ.get("OWLSHIFT_STATE") or head.site.state
@@ -303,6 +317,8 @@ class _Checker:
         elif item["type"] == "missing":
             text = "is missing"
         else:
+            if item["type"] in _IN_TOML:
+                text = _IN_TOML[item["type"]]
             shown = repr(item.get("input"))
             if len(shown) <= 60 and not isinstance(item.get("input"), dict):
                 text = f"{text[:1].lower()}{text[1:]} (it is {shown})"
@@ -317,6 +333,16 @@ class _Checker:
         if colon and (*where, *path) in self.lines:
             return path, message
         return (), line
+
+
+_IN_TOML = {
+    "tuple_type": "should be a list: [ … ]",
+    "list_type": "should be a list: [ … ]",
+    "dict_type": "should be a table",
+    "model_type": "should be a table",
+    "string_type": 'should be a text: "…"',
+}
+"""What TOML calls the types of Python that pydantic's messages speak of."""
 
 
 def _fields_at(model: type[BaseModel], path: KeyPath) -> list[str]:

@@ -103,6 +103,11 @@ def test_not_text(tmp_path: Path) -> None:
         ('"L02"', '"L01"', 12, "given twice"),
         ("[ca]", '[access]\nfile = "none.acf"\n[ca]', 4, "access.file: there is no file"),
         ("[ca]", "[archiver]\nhtpp = 1\n[ca]", 4, "archiver.htpp: unknown key 'htpp'; did you mean 'http'?"),
+        ("[ca]", '[archiver]\nsystem = "HV"\n[ca]', 3, "would begin with T:HV:, as those of an [[ioc]]"),
+        ("[ca]", "[archiver]\nhttp = 5\n[ca]", 4, "archiver.http: should be a list"),
+        ("[ca]", "[archiver]\naccess = 5\n[ca]", 4, "archiver.access: should be a table"),
+        ("[ca]", '[archiver]\nfolder = ""\n[ca]', 4, "archiver.folder: "),
+        ("[ca]", '[archiver]\nsearch = ["10.1.2.3:99999"]\n[ca]', 4, 'should be "ADDRESS" or "ADDRESS:PORT"'),
     ],
 )
 def test_each_problem_names_its_line(write, old: str, new: str, line: int, says: str) -> None:
