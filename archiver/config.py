@@ -118,7 +118,15 @@ def _without_credentials(place: str) -> str:
     return place
 
 
-PlaceText = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials)]
+def _of_a_known_kind(place: str) -> str:
+    scheme, colon, rest = place.partition("://")
+    if colon and (scheme not in STORES or not rest.strip("/")):
+        raise ValueError(f"should be a folder, or a URL with a bucket: {', '.join(f'{s}://…' for s in STORES)}")
+    return place
+
+
+STORES = ("s3", "gs", "abfs", "hdfs", "file")
+PlaceText = Annotated[str, Field(min_length=1), AfterValidator(_without_credentials), AfterValidator(_of_a_known_kind)]
 """A folder, or the URL of an object store. What stands in a site file is shown to whoever asks."""
 
 

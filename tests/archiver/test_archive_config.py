@@ -124,6 +124,11 @@ def test_bad_addresses_say_what_would_be_right(bad: str) -> None:
         {"pv": [{"name": "A", "period": 0}]},
         {"policy": [{"method": "scan"}]},
         {"unknown": 1},
+        {"folder": ""},
+        {"search": ["10.1.2.3:99999"]},
+        {"search": ["no address!"]},
+        {"tiers": {"days": {"place": "s4://bucket/x"}}},
+        {"tiers": {"days": {"place": "s3://"}}},
         # what stands in a site file is shown to whoever asks
         {"tiers": {"days": {"place": "s3://user:secret@bucket/x"}}},
         {"remote": ["s3://user:secret@bucket/x"]},
