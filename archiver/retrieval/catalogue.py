@@ -77,8 +77,8 @@ def metadata(info: PvInfo) -> dict[str, str]:
     """What getMetadata says of a PV; all values are strings."""
     out = {
         "pvName": info.name,
-        "DBRType": type_name(info.dbr, info.count != 1),
-        "scalar": str(info.count == 1).lower(),
+        "DBRType": type_name(info.dbr, info.is_array),
+        "scalar": str(not info.is_array).lower(),
         "elementCount": str(info.count),
         "NELM": str(info.count),
         "EAA_COUNT": str(info.count),

@@ -44,7 +44,7 @@ def _number(reader: Reader, found: Found, target: Target, start: int, end: int, 
     operator = target.operator
     if operator is not None and operator.name in _FEW:
         return 0
-    process = operators.find(operator, found.info.dbr, found.info.count != 1) if operator is not None else None
+    process = operators.find(operator, found.info.dbr, found.info.is_array) if operator is not None else None
     if process is not None and process.interval is not None:
         return (end - start) // NS // process.interval * (4 if operator and operator.name == "caplotbinning" else 1)
     if found.field is not None:
@@ -63,7 +63,7 @@ def count(reader: Reader, found: Found, start: int, end: int, enough: int) -> in
     start, end = max(start, totals[0].first_ns or start), min(end, totals[0].last_ns or end)
     if end < start:
         return 1  # the newest before the start, at most
-    if end - start <= LONG_NS or found.info.dbr not in NUMERIC or found.info.count != 1:
+    if end - start <= LONG_NS or found.info.dbr not in NUMERIC or found.info.is_array:
         return _read(reader, found, start, end, enough)
     unit = UNIT_S * NS
     low, high = -(-start // unit) * unit, end // unit * unit

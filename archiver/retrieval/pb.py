@@ -95,7 +95,7 @@ def encode(
                 yield encode_block(block, start_s)
     if chunk is None:
         dbr = Dbr.DOUBLE if info.dbr is None else info.dbr
-        yield header(payload_of(dbr, info.count != 1), name, year, info.count, metadata)
+        yield header(payload_of(dbr, info.is_array), name, year, info.count, metadata)
 
 
 def _elements(samples: Samples, info: PvInfo) -> int:

@@ -98,12 +98,12 @@ def open_answer(reader: Reader, names: Names, target: Target, request: DataReque
             raise
         info = replace(find(reader, names, request.template).info, name=target.name, first_ns=None, last_ns=None)
         metadata = headers(info.metadata, request.latest_metadata)
-        return Answer(target.name, info, metadata, info.count != 1, request.ranges, iter(()))
+        return Answer(target.name, info, metadata, info.is_array, request.ranges, iter(()))
     info = found.info
     ranges = request.ranges
     warnings: list[str] = []
     process = None
-    array = info.count != 1
+    array = info.is_array
     if info.name == PING_PV and not reader.has(PING_PV):
         batches = iter([_ping_samples(ranges[0][1])])
     else:

@@ -59,7 +59,7 @@ def _points(answer: Answer) -> _Points:
         cut = len(batch) > MOST_POINTS - number
         batch = batch[: MOST_POINTS - number]
         number += len(batch)
-        values = _values(batch, answer.info.count == 1, words)
+        values = _values(batch, not answer.info.is_array, words)
         columns.append(np.concatenate([batch.time_ns[None].astype(float), values]))
         if number >= MOST_POINTS:
             cut = cut or next(answer.batches, None) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
@@ -31,6 +32,8 @@ class NonFinite:
 
 BARE = NonFinite("NaN", "Infinity", "-Infinity")
 NULL = NonFinite("null", "null", "null")
+
+_ODD_IN_CSV = re.compile(r'[,"\r\n]|^\s|\s$')
 
 
 def json_stream(pvs: Iterable[tuple[Mapping[str, str], Iterable[Samples]]]) -> Iterator[bytes]:
@@ -143,20 +146,34 @@ def _csv_rows(samples: Samples) -> pa.Array:
 
 
 def _csv_values(samples: Samples) -> pa.Array:
-    """Numbers bare; text, and arrays (for their commas), in double quotes as CSV has them."""
+    """Numbers and plain text bare, text that needs it, and arrays (for their commas), in double quotes."""
     if int(samples.dbr) == 0 and not samples.array:
-        return pa.array(['"' + text_of(v).replace('"', '""') + '"' for v in samples.values.tolist()], pa.string())
+        return pa.array([_csv_text(text_of(v)) for v in samples.values.tolist()], pa.string())
     texts = values_text(samples, BARE)
     if samples.array:
         return pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
     return texts
 
 
+def _csv_text(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _ODD_IN_CSV.search(text) else text
+
+
 def _txt_rows(samples: Samples) -> pa.Array:
     nanos = _integers(samples.time_ns % blocks.NS)
-    human = pc.replace_substring(moments(samples.time_ns, "s"), "-", "/")
+    seconds = pa.array(samples.time_ns // blocks.NS).cast(pa.timestamp("s"))
+    human = pc.strftime(seconds, format="%b/%d/%Y %H:%M:%S", locale="C")
     tail = ("\t", _integers(samples.severity), "\t", _integers(samples.status), "\t", nanos, "\n", "")
-    return pc.binary_join_element_wise(human, " UTC\t", values_text(samples, BARE), *tail)
+    if int(samples.dbr) == 0 and not samples.array:
+        values = pa.array([_plain(text_of(v)) for v in samples.values.tolist()], pa.string())
+    else:
+        values = values_text(samples, BARE)
+    return pc.binary_join_element_wise(human, " UTC\t", values, *tail)
+
+
+def _plain(text: str) -> str:
+    """The text itself, unless it would break the line."""
+    return text if text.isprintable() and not text.startswith('"') else quoted(text)
 
 
 def moments(time_ns: np.ndarray, unit: str) -> pa.Array:

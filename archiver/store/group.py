@@ -73,7 +73,7 @@ class StoreGroup:
         first = min((info.first_ns for info in infos if info.first_ns is not None), default=None)
         described = self.metadata_history(name)
         metadata = described[-1][1] if described else newest.metadata
-        return PvInfo(name, newest.dbr, newest.count, first, newest.last_ns, dict(metadata))
+        return PvInfo(name, newest.dbr, newest.count, first, newest.last_ns, dict(metadata), newest.array)
 
     def infos(self, names: Sequence[str] | None = None) -> list[PvTotals]:
         """What is stored of each of these PVs (all, sorted, when None); unknown names are left out."""

@@ -72,7 +72,7 @@ class StoreReader:
                 return None
             metadata = dict(self._view.registry.metadata.get(pv, {}))
             (row,) = overview(self._view, [name])
-        return PvInfo(name, row.dbr, row.count, row.first_ns, row.last_ns, metadata)
+        return PvInfo(name, row.dbr, row.count, row.first_ns, row.last_ns, metadata, row.array)
 
     def infos(self, names: Sequence[str] | None = None) -> list[PvTotals]:
         """What is stored of each of these PVs (all, sorted, when None); unknown names are left out."""

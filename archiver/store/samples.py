@@ -76,6 +76,7 @@ class PvInfo:
 
     `count`: elements of the PV (its NELM). `first_ns`, `last_ns`: its oldest and newest sample, None if it has none.
     `metadata`: newest known, as strings: EGU PREC LOPR HOPR LOW HIGH LOLO HIHI DRVL DRVH ENUM_0… EAA_COUNT NELM DESC.
+    `array`: whether its newest sample is one, be it of one element.
     """
 
     name: str
@@ -84,6 +85,12 @@ class PvInfo:
     first_ns: int | None
     last_ns: int | None
     metadata: dict[str, str] = field(default_factory=dict)
+    array: bool = False
+
+    @property
+    def is_array(self) -> bool:
+        """Whether its samples are arrays."""
+        return self.array or self.count != 1
 
 
 @dataclass(slots=True)
