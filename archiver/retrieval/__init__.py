@@ -8,6 +8,7 @@ A process of its own that reads the store's files and nothing else, so that no q
     resolve.py    names -> PVs: protocols, `.VAL`, aliases, fields
     limits.py     how many samples an answer would hold, before it is made
     source.py     what is asked -> batches of samples, by the appliance's rules (first at or before `from`, …)
+    ahead.py      hundreds of PVs read at once, for an answer on many
     at_time.py    the newest samples of many PVs at one time
     catalogue.py  patterns and metadata: the answers of the bpl calls
     operators/    binned statistics and thinning; fields_of.py: fields of PVs; gaps.py notes.py: lost connections

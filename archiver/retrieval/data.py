@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from archiver.retrieval import at_time, formats, limits, source
+from archiver.retrieval.ahead import Ahead
 from archiver.retrieval.bodies import names_of_body, split_names
 from archiver.retrieval.query import (
     DataRequest,
@@ -34,6 +35,8 @@ from archiver.store import Reader
 log = logging.getLogger(__name__)
 
 MOST_WARNINGS = 5
+MOST_NAMED = 5
+"""PVs in a warning."""
 
 
 class Data:
@@ -71,6 +74,11 @@ class Data:
         if form.operator is not None:
             plain = Operator.parse(form.operator)
             targets = tuple(Target(t.name, t.operator or plain) for t in targets)
+        wanted = [target.name for target in targets]
+        known = self.names.known(wanted) if len(wanted) > 1 else {}
+        archived = [c.name for c in known.values() if c is not None and c.field is None]
+        if len(archived) > 1 and len(asked.ranges) == 1:
+            reader = Ahead(reader, archived, *asked.ranges[0])
         if self.limit:
             limits.check(reader, self.names, targets, asked, self.limit)
         first = source.begun(source.open_answer(reader, self.names, targets[0], asked))
@@ -81,11 +89,11 @@ class Data:
             warnings |= dict.fromkeys(w for answer in rest for w in answer.warnings)
         else:  # thousands of PVs are opened one after the other, as their turn comes
             if asked.template is None:
-                source.check_known(self.names, targets[1:])
+                source.check_known(self.names, known)
             rest = (source.open_answer(reader, self.names, target, asked) for target in targets[1:])
         damaged = dict(self.reader.damaged)
-        if damaged:
-            warnings[f"{len(damaged)} file(s) of the archive cannot be read: samples may be missing"] = None
+        if damaged and (lacking := self.reader.lacking(archived or [first.name])):
+            warnings[_lack(lacking, len(damaged))] = None
         headers = {"Content-Type": form.content_type}
         if warnings:
             sentences = list(warnings)[:MOST_WARNINGS]
@@ -112,6 +120,12 @@ class Data:
             raise Refused(400, "PV name is null.")
         body = await self.workers.run(at_time.newest, self.reader, self.names, list(dict.fromkeys(names)), at_ns)
         return reply(200, "application/json", body)
+
+
+def _lack(names: list[str], files: int) -> str:
+    more = len(names) - MOST_NAMED
+    named = ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"samples of {named} may be missing: {files} file(s) of the archive cannot be read"
 
 
 def _chained(first: source.Answer, rest: Iterable[source.Answer]) -> Iterator[source.Answer]:

@@ -82,16 +82,17 @@ class Names:
         A PV that is archived as `X.VAL` or `X.HIGH` itself comes before `X` and before the field of `X`.
         """
         seen: set[Candidate] = set()
-        for candidate in self._readings(requested, self.aliases() if aliases is None else aliases):
+        for candidate in self._readings(requested, aliases):
             if candidate not in seen:
                 seen.add(candidate)
                 yield candidate
 
-    def _readings(self, requested: str, aliases: Mapping[str, str]) -> Iterator[Candidate]:
-        yield Candidate(requested)
+    def _readings(self, requested: str, aliases: Mapping[str, str] | None) -> Iterator[Candidate]:
+        yield Candidate(requested)  # nearly always it is this one
         bare = bare_name(requested)
         if bare is None:
             return
+        aliases = self.aliases() if aliases is None else aliases
         yield Candidate(bare)
         if requested in aliases:
             yield Candidate(aliases[requested])

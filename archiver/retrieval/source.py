@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from archiver.retrieval import fields_of, operators
 from archiver.retrieval.query import NOWHERE, DataRequest, Refused, Target, unknown
-from archiver.retrieval.resolve import Names
+from archiver.retrieval.resolve import Candidate, Names
 from archiver.store import Dbr, PvInfo, Reader, Samples
 
 PING_PV = "ArchApplPingPV"
@@ -76,9 +76,9 @@ def _absent(names: Names, requested: str) -> Refused:
     return unknown(requested)
 
 
-def check_known(names: Names, targets: Sequence[Target]) -> None:
+def check_known(names: Names, known: Mapping[str, Candidate | None]) -> None:
     """404 for the first of these that is not archived."""
-    for name, candidate in names.known(target.name for target in targets).items():
+    for name, candidate in known.items():
         if candidate is None and name != PING_PV:
             raise _absent(names, name)
 

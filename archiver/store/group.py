@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +16,17 @@ import pyarrow as pa
 from archiver.config import ArchiverConfig
 from archiver.store.batches import batch_of
 from archiver.store.files import Layout, StoreError
+from archiver.store.many import MOST_BYTES
 from archiver.store.mirror import Mirror
 from archiver.store.order import NEVER
 from archiver.store.pieces import after_start, merge
 from archiver.store.reader import StoreReader
-from archiver.store.samples import Channels, PvInfo, PvTotals, Samples
+from archiver.store.samples import Channels, PvData, PvInfo, PvTotals, Samples
 from archiver.store.summary import Summary, bins_of, check_bins, whole_bins
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 FOLLOW = 20.0
 """Seconds between two looks at what another host has published."""
@@ -50,6 +53,11 @@ class StoreGroup:
     def damaged(self) -> dict[str, str]:
         """Segments that could not be read, by name, and why."""
         return {name: why for reader in self.readers for name, why in reader.damaged.items()}
+
+    def lacking(self, names: Sequence[str]) -> list[str]:
+        """As `StoreReader.lacking`."""
+        found = {name for reader in self.readers for name in reader.lacking(names)}
+        return [name for name in names if name in found]
 
     def _having(self, name: str) -> list[StoreReader]:
         return [reader for reader in self.readers if reader.has(name)]
@@ -102,6 +110,25 @@ class StoreGroup:
         """Every version of a PV's metadata with the time (ns) it was first seen, oldest first."""
         versions = [version for reader in self.readers for version in reader.metadata_history(name)]
         return sorted(versions, key=lambda version: version[0])
+
+    def info_many(self, names: Sequence[str]) -> dict[str, PvInfo]:
+        """As `StoreReader.info_many`."""
+        found, shared = self._alone([reader.info_many(names) for reader in self.readers])
+        return found | {name: info for name in shared if (info := self.info(name)) is not None}
+
+    def read_many(self, names: Sequence[str], from_ns: int, to_ns: int, most: int = MOST_BYTES) -> dict[str, PvData]:
+        """As `StoreReader.read_many`; PVs that are in more than one store are left out too."""
+        alone, _ = self._alone([dict.fromkeys(n for n in names if reader.has(n)) for reader in self.readers])
+        found: dict[str, PvData] = {}
+        for reader in self.readers:
+            found |= reader.read_many([n for n in alone if reader.has(n)], from_ns, to_ns, most // len(self.readers))
+        return found
+
+    @staticmethod
+    def _alone(found: Sequence[dict[str, T]]) -> tuple[dict[str, T], set[str]]:
+        """What is found of names in one store alone, and the names that are in several."""
+        times = Counter(name for one in found for name in one)
+        return {n: v for one in found for n, v in one.items() if times[n] == 1}, {n for n in times if times[n] > 1}
 
     def totals(self) -> dict[str, int]:
         """The counters of all stores together."""

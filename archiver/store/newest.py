@@ -108,13 +108,13 @@ def _look_within(view: FolderView, found: Found, at_ns: int) -> None:
             continue
         starts = index.table["start"][entry].astype(np.int64)
         ends = starts + index.table["rows"][entry]
-        with _guarded(view, segment):
+        with guarded(view, segment):
             time_ns, row = _search(view, segment, starts, ends, at_ns)
             found.offer(mine, time_ns, place, row, np.full(len(mine), -1))
 
 
 @contextmanager
-def _guarded(view: FolderView, segment: Segment) -> Iterator[None]:
+def guarded(view: FolderView, segment: Segment) -> Iterator[None]:
     """Damage of a segment is noted; that it was replaced is for the caller."""
     try:
         yield
@@ -124,7 +124,7 @@ def _guarded(view: FolderView, segment: Segment) -> Iterator[None]:
         view.damage(segment.name, error)
 
 
-def _over_groups(
+def over_groups(
     view: FolderView, segment: Segment, groups: list[int], work: Callable[[SegmentFile, int], T]
 ) -> list[T]:
     """What `work` makes of row groups, in their order; many are shared out among threads. Not with the view's lock."""
@@ -174,7 +174,7 @@ def _search(
 
     while waiting:
         groups = sorted(waiting)
-        left = _over_groups(view, segment, groups, look)
+        left = over_groups(view, segment, groups, look)
         waiting = defaultdict(list, {g - 1: runs for g, runs in zip(groups, left, strict=True) if runs})
     return time_ns, row
 
@@ -266,10 +266,10 @@ def _decoded(view: FolderView, segment: Segment, found: Found, mine: np.ndarray)
         )
         return list(zip(found.ids[here].tolist(), singles, strict=True))
 
-    with _guarded(view, segment):
+    with guarded(view, segment):
         with view.opened(segment) as file:
             groups = file.group_of(found.row[mine])
-        for pairs in _over_groups(view, segment, np.unique(groups).tolist(), pick):
+        for pairs in over_groups(view, segment, np.unique(groups).tolist(), pick):
             yield from pairs
 
 

@@ -10,19 +10,16 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from archiver.store.arrow import numbers
 from archiver.store.bins import read_bins
-from archiver.store.events import ENGINE_PV, EVENT_NAMES
+from archiver.store.connections import Events, connections
 from archiver.store.files import Layout
+from archiver.store.many import MOST_BYTES, read_many
 from archiver.store.newest import newest
 from archiver.store.overview import overview
-from archiver.store.records import Columns, Kind
-from archiver.store.runs import read_runs, read_segment
-from archiver.store.samples import Channels, PvInfo, PvTotals, Samples
+from archiver.store.runs import read_runs
+from archiver.store.samples import Channels, PvData, PvInfo, PvTotals, Samples
 from archiver.store.summary import Summary, check_bins
 from archiver.store.view import ATTEMPTS, ChangedError, FolderView
-
-EVER = np.iinfo(np.int64).max
 
 
 class StoreReader:
@@ -51,6 +48,17 @@ class StoreReader:
     def damaged(self) -> dict[str, str]:
         """Segments that could not be read, by name, and why."""
         return self._view.damaged
+
+    def lacking(self, names: Sequence[str]) -> list[str]:
+        """Those of these PVs of which samples are in segments that could not be read, as far as that is known."""
+        with self._view.lock:
+            known, lost = self._view.registry.ids, list(self._view.lost.values())
+            pvs = {name: known[name] for name in names if name in known}
+        ids = np.fromiter(pvs.values(), np.uint32, len(pvs))
+        hit = np.zeros(len(ids), bool)
+        for there in lost:
+            hit |= True if there is None else np.isin(ids, there)
+        return [name for name, lacks in zip(pvs, hit.tolist(), strict=True) if lacks]
 
     # what there is
 
@@ -170,30 +178,55 @@ class StoreReader:
         pv = self._view.find(name)
         if pv is None:
             raise KeyError(name)
+        events = self._connections(np.array([pv], np.uint32), to_ns)[pv]
+        before = [event for event in events if event[0] <= from_ns][-1:]
+        return before + [event for event in events if event[0] > from_ns]
+
+    def _connections(self, ids: np.ndarray, to_ns: int) -> dict[int, Events]:
         for _ in range(ATTEMPTS):
             try:
-                events = sorted({*self._events(pv), *self._events(ENGINE_PV)})
-                break
+                return connections(self._view, ids, to_ns)
             except (FileNotFoundError, ChangedError):
                 self._view.forget()
-        else:
-            raise self._view.restless()
-        before = [event for event in events if event[0] <= from_ns][-1:]
-        inside = [event for event in events if from_ns < event[0] <= to_ns]
-        return [(time_ns, EVENT_NAMES.get(code, str(code))) for time_ns, code in before + inside]
+        raise self._view.restless()
 
-    def _events(self, pv: int) -> list[tuple[int, int]]:
+    # many PVs at once
+
+    def info_many(self, names: Sequence[str]) -> dict[str, PvInfo]:
+        """As `info`, of many PVs; unknown names are left out."""
         with self._view.lock:
-            self._view.refresh()
-            logged: list[Columns] = []
-            for log in self._view.logs.values():
-                logged += [log.columns(block) for block in log.blocks if block.kind is Kind.EVENTS]
-            runs = self._view.events(pv)
-        pieces = [piece for run in runs for piece in read_segment(self._view, run, -EVER, EVER)]
-        times = [numbers(piece.column(0)).tolist() for piece in pieces]
-        codes = [numbers(piece.column(3)).tolist() for piece in pieces]
-        for columns in logged:
-            mine = np.flatnonzero(columns.pv == pv)
-            times.append(columns.time_ns[mine].tolist())
-            codes.append(columns.values[mine].tolist())
-        return [event for pair in zip(times, codes, strict=True) for event in zip(*pair, strict=True)]
+            rows = overview(self._view, names)
+            registry = self._view.registry
+            described = [dict(registry.metadata.get(registry.ids[row.name], {})) for row in rows]
+        return {
+            row.name: PvInfo(row.name, row.dbr, row.count, row.first_ns, row.last_ns, metadata, row.array)
+            for row, metadata in zip(rows, described, strict=True)
+        }
+
+    def read_many(self, names: Sequence[str], from_ns: int, to_ns: int, most: int = MOST_BYTES) -> dict[str, PvData]:
+        """What `read` gives of many PVs, in memory, with their metadata and their connection events up to `to_ns`.
+
+        Left out are unknown names, and PVs of which there is more than can be held (about `most` bytes of all): read
+        them one by one. ValueError when `to_ns` is before `from_ns`.
+        """
+        if to_ns < from_ns:
+            raise ValueError(f"the end {to_ns} is before the start {from_ns}")
+        with self._view.lock:
+            self._view.registry.refresh()
+            known = self._view.registry.ids
+            pvs = {name: known[name] for name in names if name in known}
+            history = {name: list(self._view.registry.history.get(pv, [])) for name, pv in pvs.items()}
+        ids = np.unique(np.fromiter(pvs.values(), np.uint32, len(pvs)))
+        if not len(ids):
+            return {}
+        events = self._connections(ids, to_ns)
+        for _ in range(ATTEMPTS):
+            damaged = len(self._view.damaged)
+            try:
+                found = read_many(self._view, ids, from_ns, to_ns, most)
+            except (FileNotFoundError, ChangedError):
+                self._view.forget()
+                continue
+            if len(self._view.damaged) == damaged:
+                return {n: PvData(found[pv], history[n], events[pv]) for n, pv in pvs.items() if pv in found}
+        raise self._view.restless()

@@ -93,6 +93,19 @@ class PvInfo:
         return self.array or self.count != 1
 
 
+@dataclass
+class PvData:
+    """What an answer on a PV is made of.
+
+    `samples`: in pieces, ascending in time; None when they were taken. `history`: versions of its metadata with the
+    times (ns) they were first seen. `connections`: when it was lost and found, oldest first.
+    """
+
+    samples: list[Samples] | None
+    history: list[tuple[int, dict[str, str]]]
+    connections: list[tuple[int, str]]
+
+
 @dataclass(slots=True)
 class PvTotals:
     """What is stored of one PV, for reports.

@@ -100,21 +100,18 @@ class SegmentFile:
 
         One batch (see `BATCH`) for each row group that has any.
         """
-        first, last = self.group_of(np.array([start, start + rows - 1])).tolist()
-        groups = list(range(first, last + 1))
-        if len(groups) > 2:
-            groups = self._prune(groups, from_ns, to_ns)
+        groups = self.groups(start, rows, from_ns, to_ns)
         for group in groups:
             begin = self.begin(group)
             low, high = max(start - begin, 0), min(start + rows, int(self.ends[group])) - begin
             if len(groups) <= 2:
                 # at the edge of a window most groups have nothing of it: look at the times before all else
                 time_ns = numbers(self.columns(group, ["time"])[0])[low:high]
-                if not _window(time_ns, from_ns, to_ns)[1]:
+                if not window_rows(time_ns, from_ns, to_ns)[1]:
                     continue
             columns = self.columns(group, COLUMNS)
             time_ns = numbers(columns[0])[low:high]
-            skip, count = _window(time_ns, from_ns, to_ns)
+            skip, count = window_rows(time_ns, from_ns, to_ns)
             if count:
                 yield self._batch([column.slice(low + skip, count) for column in columns])
 
@@ -127,6 +124,12 @@ class SegmentFile:
         """As `batches`, in numpy."""
         for batch in self.batches(start, rows, from_ns, to_ns):
             yield samples_of_batch(batch, self.dbr, self.array)
+
+    def groups(self, start: int, rows: int, from_ns: int, to_ns: int) -> list[int]:
+        """The row groups of a run that have samples of a window, as far as can be told without reading them."""
+        first, last = self.group_of(np.array([start, start + rows - 1])).tolist()
+        groups = list(range(first, last + 1))
+        return self._prune(groups, from_ns, to_ns) if len(groups) > 2 else groups
 
     def _prune(self, groups: list[int], from_ns: int, to_ns: int) -> list[int]:
         """Inner groups hold this PV alone, so their times ascend: cut off those wholly before or after the window."""
@@ -147,7 +150,7 @@ class SegmentFile:
         self._source.close()
 
 
-def _window(time_ns: np.ndarray, from_ns: int, to_ns: int) -> tuple[int, int]:
+def window_rows(time_ns: np.ndarray, from_ns: int, to_ns: int) -> tuple[int, int]:
     """First row and number of rows of what a window needs of ascending times."""
     low = max(int(np.searchsorted(time_ns, from_ns, "right")) - 1, 0)
     return low, max(0, int(np.searchsorted(time_ns, to_ns, "right")) - low)

@@ -172,6 +172,18 @@ class LogView:
                 found.append(piece.rows[piece.bounds[place] : piece.bounds[place + 1]])
         return np.concatenate(found) if found else np.zeros(0, np.uint32)
 
+    def rows_of_many(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the PVs `ids` (sorted, u4), those of each as they came, and of each row the PV's place in `ids`."""
+        self._sort()
+        places, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.uint32)]
+        for piece in self._pieces:
+            place = np.minimum(np.searchsorted(piece.ids, ids), len(piece.ids) - 1)
+            mine = np.flatnonzero(piece.ids[place] == ids)
+            starts, ends = piece.bounds[place[mine]], piece.bounds[place[mine] + 1]
+            rows.append(_ranges(piece.rows, starts, ends - starts)[0])
+            places.append(np.repeat(mine, ends - starts))
+        return np.concatenate(places), np.concatenate(rows)
+
     def counts(self, size: int) -> np.ndarray:
         """Samples of each PV by id (i8[size]); ids from `size` on are left out."""
         self._sort()

@@ -69,6 +69,8 @@ class FolderView:
         self.channels = np.zeros(0, CHANNELS)
         self.logs: dict[int, LogView] = {}
         self.damaged: dict[str, str] = {}
+        self.lost: dict[str, np.ndarray | None] = {}
+        """By damaged segment the PVs (u4) that it holds; None where nobody knows."""
         self.unsummarised: set[str] = set()
         """Files of summaries that couldn't be read."""
         self._signature: tuple[int, int, int] | None = None
@@ -279,6 +281,8 @@ class FolderView:
     def damage(self, name: str, error: Exception) -> None:
         """Leave a segment out from now on, and say so."""
         if name not in self.damaged:
+            index = self._indexes.get(name)
+            self.lost[name] = None if index is None else index.pv
             self.damaged[name] = str(error)
             log.error("segment %s can't be read and is left out: %s", name, error)
             suspect(self.layout, name, str(error))

@@ -106,6 +106,8 @@ class Archive:
             for unit in (60, 3600):
                 self.check_bins(pv, name, unit, [(-200, 3400), *windows])
             self.check_totals(pv, name)
+        for window in [(-5, SPAN), *windows]:
+            self.check_many(*window)
         for at in {at for window in windows for at in window} | {SPAN}:
             newest = {}
             for pv, name in enumerate(NAMES):
@@ -114,6 +116,15 @@ class Archive:
                     newest[name] = [row(pv, max(before))]
             found = self.reader.newest([*NAMES, "absent"], (START + at) * NS)
             assert {name: list(flat(iter([sample]))) for name, sample in found.items()} == newest
+
+    def check_many(self, low: int, high: int) -> None:
+        span = (START + low) * NS, (START + high) * NS
+        for most, names in ((1 << 20, [*NAMES, "absent"]), (400, NAMES[::-1])):
+            found = self.reader.read_many(names, *span, most)
+            assert set(found) <= set(NAMES)  # what has several types in the log, or is too much, is left out
+            for name, data in found.items():
+                assert data.samples is not None
+                assert list(flat(iter(data.samples))) == list(flat(self.reader.read(name, *span))), name
 
     def check_bins(self, pv: int, name: str, unit: int, windows: list[tuple[int, int]]) -> None:
         for low, high in windows:

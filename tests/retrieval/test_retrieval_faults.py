@@ -67,7 +67,7 @@ def test_a_segment_that_is_damaged_is_left_out_and_named(tmp_path: Path):
         reply = client.get(f"{url}{DATA}/getData.json", params={"pv": "T:A", **WINDOW})
         assert reply.status_code == 200 and len(reply.json()[0]["data"]) == 10_000
         assert (
-            '299 owlshift "1 file(s) of the archive cannot be read: samples may be missing"'
+            '299 owlshift "samples of T:A may be missing: 1 file(s) of the archive cannot be read"'
             in (reply.headers["warning"])
         )
         assert len(client.get(f"{url}{DATA}/getData.raw", params={"pv": "T:B", **WINDOW}).content) > 20
