@@ -218,6 +218,23 @@ def test_an_engine_without_a_manifest_makes_it_again(archive: Path) -> None:
     assert verify(archive).problems == []
 
 
+@pytest.mark.parametrize("torn", [True, False])
+def test_a_running_engine_writes_a_lost_manifest_with_its_next_segments(archive: Path, torn: bool) -> None:
+    writer = opened(archive)
+    before = content(archive)
+    if torn:
+        (archive / "manifest.json").write_bytes(b"rubbish")
+    else:
+        (archive / "manifest.json").unlink()
+    assert not verify(archive).ok
+    writer.roll()
+    while writer.convert_next():
+        pass
+    assert content(archive) == before
+    writer.close()
+    assert verify(archive).problems == []
+
+
 def test_a_rebuild_leaves_out_what_was_merged_and_what_a_log_has(archive: Path) -> None:
     before = content(archive)
     manifest = load_manifest(archive / "manifest.json")

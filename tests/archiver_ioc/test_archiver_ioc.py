@@ -227,6 +227,12 @@ def test_a_full_disk_is_said_and_over_by_itself(stand: ArchiverStand) -> None:
                 except OSError:
                     pass
             stand.wait_for("the full disk", lambda state: state == [EngineState.DiskFull, MAJOR], "State")
+            # an engine that starts on a full disk says so, too
+            before = stand.status()["pid"]
+            stand.processes["engine"].kill()
+            stand.start_engine()
+            wait_until(lambda: stand.status().get("pid") not in (None, before), TIMEOUT, "the next engine's figures")
+            stand.wait_for("the disk still full", lambda state: state == [EngineState.DiskFull, MAJOR], "State")
             stand.wait_for("lost samples", lambda rate: rate[0] > 0 and rate[1] == MAJOR, "LossRate")
             filler.unlink()
             stand.wait_for("recording again", lambda state: state == [0, GOOD], "State")
@@ -266,6 +272,11 @@ def test_figures_of_several_engines_are_sums_and_the_worst(tmp_path: Path) -> No
     figures = {pv.declaration.suffix: value for pv, value in EngineHealth().figures(total, 0.0)}
     assert set(figures) == {pv.declaration.suffix for pv in EngineHealth().pvs.values()}
     assert figures["State"] is EngineState.DiskFull
+    assert figures["PlacesGood"] is True
+    away = {
+        pv.declaration.suffix: value for pv, value in EngineHealth().figures(one | {"places": {"s3://x": "?"}}, 0.0)
+    }
+    assert away["PlacesGood"] is False
 
 
 def test_a_long_list_is_cut() -> None:
