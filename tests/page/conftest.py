@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -39,7 +40,9 @@ def chromium() -> Iterator[object]:
         pytest.skip("there is no Chromium (Debian, Ubuntu: apt-get install chromium)")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        # other names of this host, as a name server would give them
+        names = f"--host-resolver-rules=MAP *.test 127.0.0.1,MAP {socket.gethostname()} 127.0.0.1"
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", names])
         yield browser
         browser.close()
 
