@@ -224,7 +224,8 @@ def _clear(path: Path) -> Iterator[None]:
 
 
 def _damaged(path: Path, why: str) -> str:
-    return f"the ledger {path} is damaged ({why}); it can be set aside, and what is readable of it is kept"
+    aside = "archiver-retrieval sets it aside when it starts anew, and keeps what is readable of it"
+    return f"the ledger {path} is damaged ({why}); {aside}"
 
 
 def check(path: Path) -> None:

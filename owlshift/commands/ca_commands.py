@@ -232,7 +232,7 @@ def _line(value: Any, control: Any, width: int, wide: bool) -> str:
         shown = enums[number]
     elif isinstance(number, float) and getattr(control, "precision", None) is not None:
         shown = f"{number:.{control.precision}f}"
-    elif getattr(value, "size", 1) > 1:
+    elif getattr(value, "size", 1) != 1:
         shown = _array_text(value)
     else:
         shown = str(value)

@@ -39,6 +39,12 @@ def test_every_pv_is_found_with_the_printed_exports(stand: Stand) -> None:
     assert done.stdout.splitlines()[-1] == f"{len(names)} []"
 
 
+def test_an_empty_text_is_shown_as_none(stand: Stand) -> None:
+    shown = stand.owl("get", stand.pv("ARCH:Quarantine"))
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.split() == [stand.pv("ARCH:Quarantine")]
+
+
 def test_a_ramp_by_stock_pyepics(stand: Stand) -> None:
     code = f"""
 import epics, json, time
