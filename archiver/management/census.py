@@ -171,6 +171,18 @@ class Census:
                 self._frame = None
             return self._recent()
 
+    def volumes(self) -> tuple[Snapshot, np.ndarray]:
+        """All PVs, and the bytes that are stored of each, an estimate (i8)."""
+        with self._lock:
+            if self._view.refresh():
+                self._frame = None
+            snapshot = self._recent()
+            size = np.zeros(len(snapshot.names), np.int64)
+            if self._frame is not None:
+                for source, rows, ids in zip(self._sources, self._frame.rows, self._frame.ids, strict=True):
+                    size[rows] += _padded(source.reader.volumes(), ids, np.int64(0))
+            return snapshot, size
+
     def as_known(self) -> tuple[Snapshot, str]:
         """As `snapshot`, by what was last known of a ledger that can't be read; and why it can't ("" when it can)."""
         with self._lock:
@@ -277,7 +289,7 @@ class Census:
         return _Frame(names, row, rows, ids, requested, paused, decided, deleted, times[0], times[1], by_pv)
 
 
-def _padded(table: np.ndarray, ids: np.ndarray, blank: np.void) -> np.ndarray:
+def _padded(table: np.ndarray, ids: np.ndarray, blank: np.generic) -> np.ndarray:
     """Rows of `table` by id; blank ones for ids beyond its end."""
     if not len(table):
         return np.full(len(ids), blank)

@@ -231,20 +231,14 @@ def dropped_events(context: Context, asked: Asked) -> Any:
 
 def storage_consumed(context: Context, asked: Asked) -> Any:
     """Whose data are largest, by the average sample of the files they are in."""
-    census = context.census.snapshot()
-    totals = context.reader.infos()
-    size = np.fromiter((t.bytes for t in totals), np.int64, len(totals))
-    order = np.argsort(-size, kind="stable")
-    order = _cut(order[size[order] > 0], asked).tolist()
-    rows = np.array([census.row.get(totals[i].name, -1) for i in order], np.int64)
-    known = rows >= 0
-    chosen = [i for i, there in zip(order, known.tolist(), strict=True) if there]
+    census, size = context.census.volumes()
+    rows = _largest(census, size > 0, size, asked)
     return _table(
         {
-            "pvName": [totals[i].name for i in chosen],
-            "instance": _appliances(census, rows[known]),
-            "storageConsumed": [str(totals[i].bytes) for i in chosen],
-            "storageConsumedInMB": numbers(size[chosen] / 1024**2, 6),
+            "pvName": _names(census, rows),
+            "instance": _appliances(census, rows),
+            "storageConsumed": [str(n) for n in size[rows].tolist()],
+            "storageConsumedInMB": numbers(size[rows] / 1024**2, 6),
         }
     )
 

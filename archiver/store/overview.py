@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +20,31 @@ _LOGGED = 14
 """Bytes of a sample in the log beside its value."""
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """What is stored of some PVs: place in KINDS of the newest sample (-1: none), its element count if that is known,
+    oldest and newest time (NEVER: none), samples, and bytes by the average sample of its kind."""
+
+    bits: np.ndarray
+    count: np.ndarray
+    first: np.ndarray
+    newest: np.ndarray
+    samples: np.ndarray
+    size: np.ndarray
+
+
+def volumes(view: FolderView) -> np.ndarray:
+    """Bytes of each PV on disk by its id (i8), an estimate as in `overview`."""
+    with view.lock:
+        view.refresh()
+        known = view.registry.ids
+        ids = np.sort(np.fromiter(known.values(), np.uint32, len(known)))
+        size = np.zeros(int(ids[-1]) + 1 if len(ids) else 0, np.int64)
+        if len(ids):
+            size[ids] = _stored(view, ids).size
+    return size
+
+
 def overview(view: FolderView, names: Sequence[str]) -> list[PvTotals]:
     """What is stored of each of these PVs, in their order; unknown names are left out."""
     with view.lock:
@@ -29,39 +55,45 @@ def overview(view: FolderView, names: Sequence[str]) -> list[PvTotals]:
             return []
         given = np.array([known[name] for name in wanted], np.uint32)
         ids, back = np.unique(given, return_inverse=True)
-        kinds = view.column("kinds", ids) & ~_EVENTS
-        oldest, newest = view.column("oldest", ids), view.column("newest", ids)
-        samples = view.column("samples", ids).astype(np.int64)
-        bits = np.round(np.log2(np.maximum(kinds, 1))).astype(np.int64)
-        count = np.zeros(len(ids), np.int64)
-        single = (kinds & (kinds - np.uint32(1))) == 0
-        bits[kinds == 0] = -1
-        unsure = np.flatnonzero((kinds != 0) & (~single | np.array([array for _, array in _TYPES])[bits]))
-        if len(unsure):
-            _look(view, ids, unsure, bits, count)
-        size = samples * _sample_bytes(view)[bits]
-        high = in_log(view, ids, EVER)
-        logged = np.zeros(len(ids), np.int64)
-        for log in view.logs.values():
-            logged += log.counts(int(ids[-1]) + 1)[ids]
-        in_tail = high.log > 0
-        for number in np.unique(high.log[in_tail]).tolist():
-            _logged(view, number, high.log == number, high.row, high.time >= newest, bits, count, size, logged)
-        # as long as nothing of a PV has come out of a log, its first sample there counts, whatever was imported
-        fresh = in_tail & (view.column("kept", ids) == NEVER)
-        logged_first = _first_logged(view, ids, fresh)
-        first = np.where(fresh & ((oldest == NEVER) | (logged_first < oldest)), logged_first, oldest)
-        newest = np.where(in_tail, np.maximum(newest, high.time), newest)
+        stored = _stored(view, ids)
         metadata = view.registry.metadata
-        counts = [_count(metadata.get(pv), n) for pv, n in zip(ids.tolist(), count.tolist(), strict=True)]
-    first_ns = [None if t == NEVER else t for t in first.tolist()]
-    last_ns = [None if t == NEVER else t for t in newest.tolist()]
-    types = [_TYPES[bit] if bit >= 0 else (None, False) for bit in bits.tolist()]
-    total, volume = (samples + logged).tolist(), size.astype(np.int64).tolist()
+        counts = [_count(metadata.get(pv), n) for pv, n in zip(ids.tolist(), stored.count.tolist(), strict=True)]
+    first_ns = [None if t == NEVER else t for t in stored.first.tolist()]
+    last_ns = [None if t == NEVER else t for t in stored.newest.tolist()]
+    types = [_TYPES[bit] if bit >= 0 else (None, False) for bit in stored.bits.tolist()]
+    total, volume = stored.samples.tolist(), stored.size.tolist()
     return [
         PvTotals(name, types[i][0], types[i][1], counts[i], first_ns[i], last_ns[i], total[i], volume[i])
         for name, i in zip(wanted, back.tolist(), strict=True)
     ]
+
+
+def _stored(view: FolderView, ids: np.ndarray) -> _Stored:
+    """Of the PVs `ids` (u4, ascending). With the view's lock held."""
+    kinds = view.column("kinds", ids) & ~_EVENTS
+    oldest, newest = view.column("oldest", ids), view.column("newest", ids)
+    samples = view.column("samples", ids).astype(np.int64)
+    bits = np.round(np.log2(np.maximum(kinds, 1))).astype(np.int64)
+    count = np.zeros(len(ids), np.int64)
+    single = (kinds & (kinds - np.uint32(1))) == 0
+    bits[kinds == 0] = -1
+    unsure = np.flatnonzero((kinds != 0) & (~single | np.array([array for _, array in _TYPES])[bits]))
+    if len(unsure):
+        _look(view, ids, unsure, bits, count)
+    size = samples * _sample_bytes(view)[bits]
+    high = in_log(view, ids, EVER)
+    logged = np.zeros(len(ids), np.int64)
+    for log in view.logs.values():
+        logged += log.counts(int(ids[-1]) + 1)[ids]
+    in_tail = high.log > 0
+    for number in np.unique(high.log[in_tail]).tolist():
+        _logged(view, number, high.log == number, high.row, high.time >= newest, bits, count, size, logged)
+    # as long as nothing of a PV has come out of a log, its first sample there counts, whatever was imported
+    fresh = in_tail & (view.column("kept", ids) == NEVER)
+    logged_first = _first_logged(view, ids, fresh)
+    first = np.where(fresh & ((oldest == NEVER) | (logged_first < oldest)), logged_first, oldest)
+    newest = np.where(in_tail, np.maximum(newest, high.time), newest)
+    return _Stored(bits, count, first, newest, samples + logged, size.astype(np.int64))
 
 
 def _look(view: FolderView, ids: np.ndarray, unsure: np.ndarray, bits: np.ndarray, count: np.ndarray) -> None:

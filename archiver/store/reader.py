@@ -15,7 +15,7 @@ from archiver.store.connections import Events, connections
 from archiver.store.files import Layout
 from archiver.store.many import MOST_BYTES, read_many
 from archiver.store.newest import newest
-from archiver.store.overview import overview
+from archiver.store.overview import overview, volumes
 from archiver.store.runs import read_runs
 from archiver.store.samples import Channels, PvData, PvInfo, PvTotals, Samples
 from archiver.store.summary import Summary, check_bins
@@ -85,6 +85,10 @@ class StoreReader:
     def infos(self, names: Sequence[str] | None = None) -> list[PvTotals]:
         """What is stored of each of these PVs (all, sorted, when None); unknown names are left out."""
         return overview(self._view, self.names() if names is None else names)
+
+    def volumes(self) -> np.ndarray:
+        """Bytes of each PV by its id (i8), as `infos` estimates them; what is beyond the end has none."""
+        return volumes(self._view)
 
     def channels(self) -> Channels:
         """The table of all PVs: what the segments hold of each, by id, and the names."""

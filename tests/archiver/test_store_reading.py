@@ -141,6 +141,7 @@ class Archive:
         (totals,) = self.reader.infos([name, "absent"])
         info = self.reader.info(name)
         assert info is not None
+        assert self.reader.volumes()[self.ids[name]] == totals.bytes
         mine = self.there[pv]
         if not mine:
             assert (totals.dbr, totals.first_ns, totals.last_ns, totals.samples) == (None, None, None, 0)
