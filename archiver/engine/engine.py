@@ -132,9 +132,11 @@ class Engine:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for part in (self._catalogues, self._controls, self._descriptions.fields, self._client):
-                await part.close()
-            await self._finish()
+            try:
+                for part in (self._catalogues, self._controls, self._descriptions.fields, self._client):
+                    await part.close()
+            finally:
+                await self._finish()
         return 1 if self._failed else 0
 
     async def _finish(self) -> None:
@@ -143,8 +145,11 @@ class Engine:
         await asyncio.to_thread(self._follower.close)
         try:
             await self._save_descriptions()
-            await self._write_live()
-            await self._write_status("stopped")
+        except OSError as error:
+            log.error("the last metadata can't be written in %s: %s", self._store.layout.folder, reason(error))
+        await self._write_live()
+        await self._write_status("stopped")
+        try:
             self._store.close()
         except OSError as error:
             log.error("the archive %s can't be closed: %s", self._store.layout.folder, reason(error))

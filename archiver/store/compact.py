@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from archiver.store.manifest import DAYS, MINUTES, MONTHS, Segment
 from archiver.store.names import month_of
+from archiver.store.segment import EVENTS_KIND
 
 FANOUT = 16
 """So many segments out of logs are merged while their day lasts."""
@@ -22,6 +23,9 @@ MAX_BYTES = 1 << 30
 
 IMBALANCE = 4
 """A month's segments are merged once more when the largest has at most so many times the rows of the others."""
+
+SILENCE = 86400.0
+"""Seconds after the archive's newest sample for which retention trusts this machine's clock."""
 
 Key = Callable[[Segment], object]
 """The period of a segment that may be merged, None for one that may not."""
@@ -107,8 +111,11 @@ def expired(
 ) -> list[Segment]:
     """Segments whose newest sample is older at `now` (s since 1970) than the archive's or their tier's retention.
 
-    With them goes the last known value of a PV that has been silent for longer.
+    With them goes the last known value of a PV that has been silent for longer. A clock of this machine that is years
+    ahead deletes nothing: time goes on only as long as samples come, and a day longer.
     """
+    newest = max((segment.newest for segment in segments if segment.kind != EVENTS_KIND), default=0)
+    now = min(now, newest / 1e9 + SILENCE)
     result = []
     for segment in segments:
         days = [d for d in (retention_days, by_tier.get(segment.tier)) if d is not None]

@@ -40,13 +40,13 @@ class LogContent:
     damage: list[Damage] = field(default_factory=list)
 
 
-def read_log(path: Path, number: int) -> LogContent:
-    """Parse a log. Its columns are views of the mapped file, which must not be cut while they are in use."""
+def read_log(path: Path, number: int, mapped: bool = True) -> LogContent:
+    """Parse a log. `mapped`: its columns are views of the mapped file, which must not be cut while they are in use."""
     content = LogContent()
     if path.stat().st_size == 0:
         return content
     with open(path, "rb") as file:
-        data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) if mapped else file.read()
     for piece in scan(data, number):
         if isinstance(piece, Damage):
             content.damage.append(piece)

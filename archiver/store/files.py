@@ -180,9 +180,11 @@ class FolderLock:
             raise StoreError(f"the archive folder {folder} isn't writable: {reason(error)}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             owner = os.pread(fd, 32, 0).decode(errors="replace").strip()
             os.close(fd)
+            if not isinstance(error, BlockingIOError):
+                raise StoreError(f"the archive folder {folder} can't be locked: {reason(error)}") from error
             raise StoreError(
                 f"the archive folder {folder} is in use by another engine (process {owner or 'unknown'})"
             ) from None

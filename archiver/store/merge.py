@@ -43,7 +43,12 @@ class Source:
     def __init__(self, layout: Layout, segment: Segment) -> None:
         self.segment = segment
         self.index = load_index(layout, segment)
-        self._handle = layout.place_of(segment).open(segment.name)
+        place = layout.place_of(segment)
+        self._handle = place.open(segment.name)
+        if place.local is not None:
+            # a bad sector under a mapping would end the engine, and again after each restart; read, it is an error
+            self._handle.close()
+            self._handle = pa.OSFile(str(place.local / segment.name))
         try:
             self._file = pq.ParquetFile(self._handle)
         except BaseException:

@@ -32,6 +32,10 @@ log = logging.getLogger(__name__)
 RETRY = 60.0
 """Seconds until segments in a place that is away are looked at again."""
 
+LINGER = 60.0
+"""Seconds for which files stay in an object store after a manifest without them is published: mirrors may go by the one
+before it for some time."""
+
 PUBLISH = 300.0
 """Seconds after which new names and metadata are published, when no segment was."""
 
@@ -45,7 +49,7 @@ class Moves:
         self._later = later
         self._claimed: set[str] = set()
         self._published: tuple[tuple[tuple[str, str], ...], int] = ((), 0)
-        self._published_at = 0.0
+        self._published_at = -LINGER
         self.mover = Mover(store.layout)
         self.problems: dict[str, str] = {}
         """Folders of tiers that can't be used at present, and why."""
@@ -66,7 +70,7 @@ class Moves:
                 here = (segment, "" if URL.match(target) else target)
         self._note_moves([*copies.values(), *([here] if here else [])])
         manifest = self._store.manifest
-        deletions = [entry for entry in manifest.replaced if URL.match(entry[0])]
+        deletions = [entry for entry in manifest.replaced if URL.match(entry[0])] if self._nobody_reads() else []
         if copies or deletions or tiers.remote:
             self._ensure_id()
             self.mover.archive = self._store.manifest.archive
@@ -74,6 +78,14 @@ class Moves:
         if copies or deletions:
             self.mover.order(copies, deletions)
         return here is not None and self._move_here(*here)
+
+    def _in_stores(self) -> tuple[tuple[str, str], ...]:
+        return tuple((s.name, s.place) for s in self._store.manifest.segments if URL.match(s.place))
+
+    def _nobody_reads(self) -> bool:
+        """Whether what is no longer needed in object stores isn't named by a published manifest any more."""
+        known = self._in_stores() == self._published[0] and time.monotonic() - self._published_at >= LINGER
+        return known or not self._store.tiers.remote
 
     def _note_moves(self, moves: Sequence[tuple[Segment, str]]) -> None:
         """Let the manifest know which copies are made; what earlier ones left that came to nothing is to be deleted."""
@@ -165,11 +177,15 @@ class Moves:
         manifest, tiers = self._store.manifest, self._store.tiers
         if not tiers.remote:
             return False
-        mine = tuple((s.name, s.place) for s in manifest.segments if URL.match(s.place))
+        mine = self._in_stores()
         state = (mine, self._store.registry.size)
         now = time.monotonic()
-        fresh = mine != self._published[0] or (state != self._published and now - self._published_at > PUBLISH)
-        if mine and fresh:
+        before = self._published[0]
+        fresh = mine != before or (state != self._published and now - self._published_at > PUBLISH)
+        if set(before) - set(mine) and any(URL.match(place) for place, _ in manifest.moving):
+            # what was merged is on its way to a store: until it is there, mirrors read what it was merged of
+            return False
+        if fresh and (mine or before):
             self._published, self._published_at = state, now
             for place in tiers.remote:
                 self.mover.job(place, partial(publish, self._layout, place, manifest))

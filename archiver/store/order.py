@@ -12,8 +12,8 @@ ahead of this machine's clock:
 
 - A PV whose clock is set back has no samples until its clock is where it was; one whose clock is set forward (by less
   than `future`) and then right again, neither. Each of these samples is counted, in total and for its PV.
-- This machine's own clock decides of the future only, and of the day by which segments are merged. Its steps change
-  neither times nor the order of samples.
+- This machine's own clock decides of the future only, of the day by which segments are merged, and of retention, but
+  there no further than a day after the newest sample. Its steps change neither times nor the order of samples.
 - The rule knows no types. A PV that changes its type goes on with the same rule: an equal time with another type is a
   duplicate too, and samples of both types come in one ascending sequence.
 - Nanoseconds are kept as they come: times that differ by one are two samples.

@@ -252,7 +252,8 @@ def from_files(layout: Layout, old: Manifest | None, places: Sequence[str] = (""
     logs = {number for number, _ in layout.logs(last + 1)}
     segments = [s for s in segments if s.imported or s.level or s.first_log not in logs]
     first_log = max([0, *(segment.last_log for segment in segments)]) + 1
-    generations = [int(p.stem.removeprefix("channels-") or 0) for p in layout.folder.glob("channels-*.npy")]
+    tables = [p.stem.removeprefix("channels-") for p in layout.folder.glob("channels-*.npy")]
+    generations = [int(number) for number in tables if number.isdecimal()]
     rows = sum(segment.rows for segment in segments if segment.kind != EVENTS_KIND and not segment.imported)
     imported = sum(segment.rows for segment in segments if segment.imported)
     return Manifest(

@@ -6,6 +6,7 @@ files, then the manifest that names them, then the deletion of the old ones, whi
 
 from __future__ import annotations
 
+import errno
 import logging
 import time
 from collections import Counter
@@ -199,6 +200,10 @@ class Upkeep:
             self.moves.problems.update({s.place: str(error) for s in step.segments if s.place})
             return False
         except (FileNotFoundError, *DAMAGE) as error:
+            return self._blame(step.segments, error)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
             return self._blame(step.segments, error)
         finally:
             for source in sources:

@@ -169,7 +169,8 @@ class StoreWriter:
             return True
         for number, path in self.layout.logs(self.manifest.first_log):
             with suppress(FileNotFoundError):
-                if any((columns.pv == pv).any() for columns in read_log(path, number).samples):
+                # the recorder may cut off the end of the present log meanwhile
+                if any((columns.pv == pv).any() for columns in read_log(path, number, mapped=False).samples):
                     return True
         return False
 

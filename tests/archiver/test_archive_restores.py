@@ -12,7 +12,7 @@ from archive_tools import columns_of, flat, opened
 from support import wait_until
 
 from archiver.config import ArchiverConfig
-from archiver.store import Dbr, StoreReader, StoreWriter
+from archiver.store import Dbr, StoreReader, StoreWriter, merge, moves
 from archiver.store import mirror as mirror_module
 from archiver.store.files import suspect
 from archiver.store.mirror import Mirror
@@ -65,6 +65,12 @@ def test_a_copy_with_an_older_manifest_loses_nothing(tmp_path: Path, merged: boo
     writer.close()
     there = list((copy / "segments").rglob("*.parquet")) + list((copy / "quarantine").glob("*.parquet"))
     assert len(there) == (1 if merged else 3)
+
+
+@pytest.fixture(autouse=True)
+def no_mirror_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no longer published is deleted at once."""
+    monkeypatch.setattr(moves, "LINGER", 0.0)
 
 
 def settled(writer: StoreWriter, done: Callable[[], bool]) -> None:
@@ -160,4 +166,56 @@ def test_a_note_about_damage_that_is_somebody_elses_holds_nothing_up(
     monkeypatch.setattr(Path, "unlink", unlink)
     compacted(writer)
     assert [s.tier for s in writer.manifest.segments] == ["months"]
+    writer.close()
+
+
+def test_a_bad_sector_in_a_segment_holds_nothing_else_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = opened(tmp_path)
+    for number in (1, 2):
+        one_log(writer, {"A": [number]})
+        one_log(writer, {"B": [number]}, Dbr.LONG)
+    real = merge.Source.read
+
+    def read(source: merge.Source, start: int, rows: int) -> object:
+        if source.segment.kind == "double":
+            raise OSError(5, "Input/output error")
+        return real(source, start, rows)
+
+    monkeypatch.setattr(merge.Source, "read", read)
+    compacted(writer)
+    assert sorted((s.kind, s.tier) for s in writer.manifest.segments if s.kind == "long") == [("long", "months")]
+    assert times_of(tmp_path, "A") == times_of(tmp_path, "B") == [1, 2]
+    writer.close()
+
+
+def test_a_foreign_table_of_channels_is_no_reason_to_stop(tmp_path: Path) -> None:
+    writer = opened(tmp_path)
+    one_log(writer, {"A": [1, 2]})
+    writer.close()
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "channels-old.npy").write_bytes(b"copy")
+    opened(tmp_path).close()
+    assert times_of(tmp_path, "A") == [1, 2]
+
+
+def test_a_mirror_reads_on_what_was_merged_since_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, place = tmp_path / "archive", f"file://{tmp_path / 'disk'}"
+    writer = with_months(folder, place)
+    one_log(writer, {"A": [1, 2]})
+    settled(writer, lambda: [s.place for s in writer.manifest.segments] == [place])
+    settled(writer, lambda: (tmp_path / "disk" / "manifest.json").exists())
+    mirror = Mirror(place, tmp_path / "mirror")
+    mirror.refresh()
+    monkeypatch.setattr(moves, "LINGER", 1000.0)
+    one_log(writer, {"A": [3, 4]})
+    settled(writer, lambda: len(writer.manifest.segments) == 1 and writer.manifest.segments[0].rows == 4)
+    settled(writer, lambda: [s.place for s in writer.manifest.segments] == [place])
+    settled(writer, lambda: not writer.upkeep.moves.mover.busy)
+    assert len(writer.manifest.replaced) > 0
+    assert times_of(mirror.folder, "A") == [1, 2]
+    mirror.refresh()
+    assert times_of(mirror.folder, "A") == [1, 2, 3, 4]
+    monkeypatch.setattr(moves, "LINGER", 0.0)
+    settled(writer, lambda: not writer.manifest.replaced and not writer.upkeep.moves.mover.busy)
+    assert times_of(mirror.folder, "A") == [1, 2, 3, 4]
     writer.close()

@@ -25,6 +25,12 @@ TODAY = 10**6
 """A day long after everything here."""
 
 
+@pytest.fixture(autouse=True)
+def no_mirror_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no longer published is deleted at once."""
+    monkeypatch.setattr("archiver.store.moves.LINGER", 0.0)
+
+
 def config_of(s3: S3Server, tier: str = "days") -> ArchiverConfig:
     return ArchiverConfig.model_validate({"tiers": {tier: {"place": s3.url()}}, "cache": 64})
 

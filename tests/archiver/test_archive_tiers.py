@@ -524,3 +524,15 @@ def test_a_hundred_thousand_pvs_are_forgotten(tmp_path: Path) -> None:
     assert writer.registry.ids == {} and len(writer.registry.forgotten) == 100_000
     writer.close()
     assert StoreReader(tmp_path).names() == []
+
+
+def test_a_clock_that_is_years_ahead_deletes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = opened(tmp_path)
+    now = time.time_ns()
+    for age in (100, 10, 0):
+        one_log(writer, {"A": [now - age * DAY_S * 10**9]})
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 20 * 365 * DAY_S)
+    compacted(writer, today=int(real() // DAY_S), retention_days=30)
+    assert times_of(tmp_path, "A") == [now - 10 * DAY_S * 10**9, now]
+    writer.close()
