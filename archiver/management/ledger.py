@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sqlite3
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from archiver.management.ledger_change import Change
 from archiver.management.ledger_file import (
     LedgerConflict,
     LedgerDamaged,
@@ -31,6 +29,18 @@ from archiver.management.ledger_file import (
     LedgerFile,
     check,
     set_aside,
+)
+from archiver.management.ledger_rows import (
+    SELECT,
+    SETTINGS,
+    AuditRow,
+    Identity,
+    Job,
+    PvEntry,
+    Request,
+    entry_of,
+    loads,
+    meta_of,
 )
 
 __all__ = [
@@ -50,114 +60,6 @@ __all__ = [
 
 REFUSED_KEPT = 10_000
 """Rows of refused requests that the audit keeps: whoever knocks all day must not fill the disk."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who asks: the user's name ("anonymous" without one) and the host it comes from."""
-
-    user: str = "anonymous"
-    host: str = "localhost"
-
-
-@dataclass(frozen=True, slots=True)
-class PvEntry:
-    """What was decided about a PV; None leaves it to policies and catalogues.
-
-    `requested`: somebody asked for it by name. `deleted`: it is not archived, whatever a catalogue says. `method`:
-    monitor or scan; `period` s; `deadband` in the PV's units; `policy`: a policy's name; `controlling`: a PV that
-    must not be 0; `engine`: which engine archives it; `fields`: the fields kept beside it.
-    """
-
-    name: str
-    requested: bool = False
-    paused: bool = False
-    method: str | None = None
-    period: float | None = None
-    deadband: float | None = None
-    policy: str | None = None
-    controlling: str | None = None
-    engine: str | None = None
-    fields: tuple[str, ...] | None = None
-    created_ns: int = 0
-    modified_ns: int = 0
-    deleted: bool = False
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request to archive a PV, with what the user wants of it (see PvEntry); `alias`: another name for it."""
-
-    name: str
-    method: str | None = None
-    period: float | None = None
-    deadband: float | None = None
-    policy: str | None = None
-    controlling: str | None = None
-    engine: str | None = None
-    fields: tuple[str, ...] | None = None
-    alias: str | None = None
-    paused: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """Something that every engine does once; see the module."""
-
-    id: int
-    kind: str
-    args: Any
-    time_ns: int
-
-
-@dataclass(frozen=True)
-class AuditRow:
-    """One change: `before` and `after` hold what differs (None: nothing); `refused`: why it was not done."""
-
-    id: int
-    time_ns: int
-    user: str
-    host: str
-    what: str
-    pv: str | None
-    before: Any
-    after: Any
-    refused: str | None
-
-
-_COLUMNS = tuple(field.name for field in dataclasses.fields(PvEntry))
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM pv"
-_STORE = f"INSERT OR REPLACE INTO pv ({', '.join(_COLUMNS)}, revision) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
-_SETTINGS = ("method", "period", "deadband", "policy", "controlling", "engine", "fields")
-"""What `change` can change."""
-_SILENT = ("name", "created_ns", "modified_ns")
-"""What the audit need not repeat."""
-
-
-def _entry(row: Sequence[Any]) -> PvEntry:
-    fields = tuple(row[9].split()) if row[9] is not None else None
-    method, period, deadband, policy, controlling, engine = row[3:9]
-    return PvEntry(
-        row[0],
-        bool(row[1]),
-        bool(row[2]),
-        method,
-        period,
-        deadband,
-        policy,
-        controlling,
-        engine,
-        fields,
-        row[10],
-        row[11],
-        bool(row[12]),
-    )
-
-
-def _row(entry: PvEntry, revision: int) -> tuple[Any, ...]:
-    row: list[Any] = [getattr(entry, column) for column in _COLUMNS]
-    row[9] = " ".join(entry.fields) if entry.fields is not None else None
-    return (*row, revision)
 
 
 class Ledger:
@@ -184,23 +86,23 @@ class Ledger:
     def version(self) -> int:
         """A number that grows with every change of entries, aliases, flags and jobs; 0 when there is no ledger."""
         with self._file.read() as connection:
-            return _meta(connection, "version") if connection is not None else 0
+            return meta_of(connection, "version") if connection is not None else 0
 
     def entries(self, since: int = 0) -> dict[str, PvEntry]:
         """All entries by name, deleted ones too; or those that changed after version `since`."""
         with self._file.read() as connection:
             if connection is None:
                 return {}
-            rows = connection.execute(f"{_SELECT} WHERE revision > ?" if since else _SELECT, (since,) if since else ())
-            return {row[0]: _entry(row) for row in rows}
+            rows = connection.execute(f"{SELECT} WHERE revision > ?" if since else SELECT, (since,) if since else ())
+            return {row[0]: entry_of(row) for row in rows}
 
     def entry(self, name: str) -> PvEntry | None:
         """One entry."""
         with self._file.read() as connection:
             if connection is None:
                 return None
-            row = connection.execute(f"{_SELECT} WHERE name = ?", (name,)).fetchone()
-            return _entry(row) if row else None
+            row = connection.execute(f"{SELECT} WHERE name = ?", (name,)).fetchone()
+            return entry_of(row) if row else None
 
     def aliases(self) -> dict[str, str]:
         """The PV of each alias."""
@@ -238,7 +140,7 @@ class Ledger:
         rows = self._all(
             f"SELECT * FROM audit WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT ?", (*values, limit)
         )
-        return [AuditRow(*row[:6], before=_loads(row[6]), after=_loads(row[7]), refused=row[8]) for row in rows]
+        return [AuditRow(*row[:6], before=loads(row[6]), after=loads(row[7]), refused=row[8]) for row in rows]
 
     def _all(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._file.read() as connection:
@@ -249,13 +151,13 @@ class Ledger:
         with self._file.read() as connection:
             if connection is None:
                 return 0, True, {}, {}
-            whole = since < _meta(connection, "base")
+            whole = since < meta_of(connection, "base")
             entries = {
-                row[0]: _entry(row)
-                for row in connection.execute(f"{_SELECT} WHERE revision > ?", (0 if whole else since,))
+                row[0]: entry_of(row)
+                for row in connection.execute(f"{SELECT} WHERE revision > ?", (0 if whole else since,))
             }
             aliases = dict(connection.execute("SELECT alias, pv FROM alias").fetchall())
-            return _meta(connection, "version"), whole, entries, aliases
+            return meta_of(connection, "version"), whole, entries, aliases
 
     # changing; each returns the names that did change
 
@@ -265,13 +167,13 @@ class Ledger:
 
         def ask(entry: PvEntry) -> PvEntry:
             spec = wanted[entry.name]
-            given = {key: value for key in _SETTINGS if (value := getattr(spec, key)) is not None}
+            given = {key: value for key in SETTINGS if (value := getattr(spec, key)) is not None}
             if entry.deleted:
                 entry = PvEntry(entry.name, created_ns=entry.created_ns, modified_ns=entry.modified_ns)
             return dataclasses.replace(entry, requested=True, paused=spec.paused, deleted=False, **given)
 
         with self._file.write() as connection:
-            change = _Change(connection, who)
+            change = Change(connection, who)
             done = change.entries("request", wanted, ask)
             for spec in wanted.values():
                 if spec.alias:
@@ -288,7 +190,7 @@ class Ledger:
 
     def change(self, names: str | Iterable[str], who: Identity, **settings: Any) -> list[str]:
         """Set any of method, period, deadband, policy, controlling, engine, fields; None leaves one to policies."""
-        wrong = set(settings) - set(_SETTINGS)
+        wrong = set(settings) - set(SETTINGS)
         if wrong:
             raise TypeError(f"no setting: {', '.join(sorted(wrong))}")
         names = [names] if isinstance(names, str) else names
@@ -298,7 +200,7 @@ class Ledger:
         """Archive these PVs no more; with `delete_data` engines forget their data, and their aliases go."""
         names = list(dict.fromkeys(names))
         with self._file.write() as connection:
-            change = _Change(connection, who)
+            change = Change(connection, who)
             done = change.entries(
                 "delete data" if delete_data else "delete",
                 names,
@@ -316,7 +218,7 @@ class Ledger:
     def rename(self, old: str, new: str, who: Identity) -> None:
         """Give a PV another name, with its entry, aliases and history; LedgerConflict when `new` is taken."""
         with self._file.write() as connection:
-            change = _Change(connection, who)
+            change = Change(connection, who)
             found = change.fetch([old, new])
             mine, other = found.get(old, PvEntry(old)), found.get(new)
             if mine.deleted:
@@ -332,35 +234,34 @@ class Ledger:
                 lambda e: dataclasses.replace(mine, name=new, requested=True, deleted=False),
                 before={"name": old},
             )
-            connection.execute("DELETE FROM alias WHERE alias = ?", (new,))
+            change.alias(new, None)
             connection.execute("UPDATE alias SET pv = ? WHERE pv = ?", (new, old))
             change.job("rename", {old: new})
 
     def add_alias(self, alias: str, name: str, who: Identity) -> bool:
         """Let `alias` stand for the PV `name`; whether that is new."""
         with self._file.write() as connection:
-            return _Change(connection, who).alias(alias, name)
+            return Change(connection, who).alias(alias, name)
 
     def remove_alias(self, alias: str, who: Identity) -> bool:
         """Remove an alias; whether there was one."""
         with self._file.write() as connection:
-            return _Change(connection, who).alias(alias, None)
+            return Change(connection, who).alias(alias, None)
 
     def set_flag(self, name: str, value: bool, who: Identity) -> None:
         """Set a named flag."""
         with self._file.write() as connection:
-            change = _Change(connection, who)
+            change = Change(connection, who)
             row = connection.execute("SELECT value FROM flag WHERE name = ?", (name,)).fetchone()
             connection.execute("INSERT OR REPLACE INTO flag VALUES (?, ?)", (name, int(value)))
             change.note("flag", None, {name: bool(row[0])} if row else None, {name: value})
-            change.touched = True
             change.finish()
 
     def reapply(self, names: Iterable[str], who: Identity, keep_user: bool = True) -> list[str]:
         """Have engines look up policies again; without `keep_user` what users had set for these PVs is given up."""
         names = list(dict.fromkeys(names))
         with self._file.write() as connection:
-            change = _Change(connection, who)
+            change = Change(connection, who)
             if not keep_user:
                 nothing = dict.fromkeys(("method", "period", "deadband", "policy", "fields"))
                 known = list(change.fetch(names))
@@ -372,14 +273,14 @@ class Ledger:
 
     def _set(self, what: str, names: Iterable[str], who: Identity, fn: Callable[[PvEntry], PvEntry]) -> list[str]:
         with self._file.write() as connection:
-            return _Change(connection, who).entries(what, names, fn)
+            return Change(connection, who).entries(what, names, fn)
 
     def refused(self, what: str, names: Sequence[str], why: str, who: Identity) -> None:
         """Note in the audit what was not allowed; engines don't notice."""
         with self._file.write() as connection:
             pv = names[0] if len(names) == 1 else None
             after = {"pvs": list(names[:100]), "number": len(names)} if len(names) > 1 else None
-            _Change(connection, who).note(what, pv, None, after, why)
+            Change(connection, who).note(what, pv, None, after, why)
             connection.execute(
                 "DELETE FROM audit WHERE refused IS NOT NULL AND id <= (SELECT id FROM audit WHERE refused IS NOT NULL "
                 f"ORDER BY id DESC LIMIT 1 OFFSET {REFUSED_KEPT})"
@@ -388,114 +289,12 @@ class Ledger:
     def note(self, what: str, who: Identity, pv: str | None = None, before: Any = None, after: Any = None) -> None:
         """Put something else into the audit; engines don't notice."""
         with self._file.write() as connection:
-            _Change(connection, who).note(what, pv, before, after)
+            Change(connection, who).note(what, pv, before, after)
 
     def finish_job(self, job: int, engine: str = "") -> None:
         """This engine has done the job."""
         with self._file.write() as connection:
             connection.execute("INSERT OR IGNORE INTO job_done VALUES (?, ?)", (job, engine))
-
-
-class _Change:
-    """The changes of one transaction, with one version and their audit rows."""
-
-    def __init__(self, connection: sqlite3.Connection, who: Identity) -> None:
-        self._connection, self._who = connection, who
-        self.now_ns = time.time_ns()
-        self._version = _meta(connection, "version") + 1
-        self.touched = False
-
-    def fetch(self, names: Iterable[str]) -> dict[str, PvEntry]:
-        rows = self._connection.execute(
-            f"{_SELECT} WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(list(names)),)
-        )
-        return {row[0]: _entry(row) for row in rows}
-
-    def entries(
-        self,
-        what: str,
-        names: Iterable[str],
-        fn: Callable[[PvEntry], PvEntry],
-        always: bool = False,
-        before: Mapping[str, Any] | None = None,
-        after: Mapping[str, Any] | None = None,
-    ) -> list[str]:
-        """Replace each entry by `fn` of it; `always` notes also what stays the same. Returns the names that changed."""
-        names = list(dict.fromkeys(names))
-        old = self.fetch(names)
-        rows, notes, changed = [], [], []
-        for name in names:
-            was = old.get(name)
-            blank = PvEntry(name, created_ns=self.now_ns, modified_ns=self.now_ns)
-            now = fn(was or blank)
-            if now == (was or blank) and not always:
-                continue
-            changed.append(name)
-            now = dataclasses.replace(now, modified_ns=self.now_ns, created_ns=now.created_ns or self.now_ns)
-            rows.append(_row(now, self._version))
-            differing = [c for c in _COLUMNS if c not in _SILENT and getattr(was or blank, c) != getattr(now, c)]
-            notes.append(
-                self._note_row(
-                    what,
-                    name,
-                    before if before is not None else {c: getattr(was, c) for c in differing} if was else None,
-                    after if after is not None else {c: getattr(now, c) for c in differing},
-                )
-            )
-        if rows:
-            self._connection.executemany(_STORE, rows)
-            self._connection.executemany(_AUDIT, notes)
-            self.touched = True
-            self.finish()
-        return changed
-
-    def alias(self, alias: str, name: str | None) -> bool:
-        row = self._connection.execute("SELECT pv FROM alias WHERE alias = ?", (alias,)).fetchone()
-        old = row[0] if row else None
-        if old == name:
-            return False
-        if name is None:
-            self._connection.execute("DELETE FROM alias WHERE alias = ?", (alias,))
-        else:
-            self._connection.execute("INSERT OR REPLACE INTO alias VALUES (?, ?)", (alias, name))
-        self.note("alias", name or old, {alias: old} if old else None, {alias: name} if name else None)
-        self.touched = True
-        self.finish()
-        return True
-
-    def job(self, kind: str, args: Any) -> None:
-        self._connection.execute(
-            "INSERT INTO job (kind, args, time_ns) VALUES (?, ?, ?)", (kind, json.dumps(args), self.now_ns)
-        )
-        self.touched = True
-        self.finish()
-
-    def note(self, what: str, pv: str | None, before: Any, after: Any, refused: str | None = None) -> None:
-        self._connection.execute(_AUDIT, self._note_row(what, pv, before, after, refused))
-
-    def _note_row(
-        self, what: str, pv: str | None, before: Any, after: Any, refused: str | None = None
-    ) -> tuple[Any, ...]:
-        return (self.now_ns, self._who.user, self._who.host, what, pv, _dumps(before), _dumps(after), refused)
-
-    def finish(self) -> None:
-        """Let the version tell of it, once in the transaction."""
-        self._connection.execute("UPDATE meta SET value = ? WHERE key = 'version'", (self._version,))
-
-
-_AUDIT = "INSERT INTO audit (time_ns, user, host, what, pv, before, after, refused) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-def _meta(connection: sqlite3.Connection, key: str) -> int:
-    return connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0]
-
-
-def _dumps(value: Any) -> str | None:
-    return json.dumps(value) if value is not None else None
-
-
-def _loads(text: str | None) -> Any:
-    return json.loads(text) if text is not None else None
 
 
 class LedgerView:
