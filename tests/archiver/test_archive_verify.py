@@ -79,6 +79,12 @@ def foreign(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {"flip": flip, "cut": cut, "foreign": foreign, "gone": Path.unlink}
 
 
+def test_a_place_that_is_not_used_yet_is_no_error(archive: Path) -> None:
+    report = verify(archive, ArchiverConfig.model_validate({"tiers": {"months": {"place": "bulk"}}}))
+    assert report.ok
+    assert [(severity, file) for severity, file, _ in report.problems] == [(NOTE, "bulk")]
+
+
 def test_without_a_manifest_that_alone_is_named(archive: Path) -> None:
     (archive / "manifest.json").unlink()
     assert [(severity, file) for severity, file, _ in verify(archive).problems] == [(ERROR, "manifest.json")]
