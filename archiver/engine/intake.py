@@ -21,6 +21,10 @@ REJECTED = (OVERFLOW, "disk_full", "unwritable")
 """All reasons for which samples find no room: other threads read these counts, so no key may come in later."""
 
 
+EVENTS = 1 << 20
+"""Connection events that may wait: what comes beyond them, while nothing can be written, is not kept."""
+
+
 @dataclass
 class Taken:
     """What the recorder gets at once: batches, connection events (PV id, time in ns, code), drops by reason so far."""
@@ -78,7 +82,8 @@ class Intake:
     def put_event(self, pv: int, time_ns: int, code: int) -> None:
         """Queue a connection event."""
         with self._lock:
-            self._events.append((pv, time_ns, code))
+            if len(self._events) < EVENTS:
+                self._events.append((pv, time_ns, code))
 
     def take(self) -> Taken:
         """Everything that waits; its bytes stay counted until `done`."""

@@ -170,7 +170,7 @@ class Recorder:
 
     def _flush(self, everything: bool = False) -> None:
         """Log what waits. What can't be written stays, within the queue's room."""
-        if everything or not self._unwritten:
+        if everything or not (self._unwritten or self._events):
             taken = self.intake.take()
             self._events += taken.events
             self._forget_kept(taken.events)

@@ -11,6 +11,7 @@ import io
 import os
 import struct
 import threading
+import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -29,6 +30,12 @@ _NUMBER = struct.Struct("<q")
 
 Fetch = Callable[[int, int], bytes]
 
+
+LOOK = 8
+"""The folder is looked through again when so much of the limit (one part in LOOK) was written."""
+
+ABANDONED = 60.0
+"""Seconds after which a part of a block is of a process that was killed."""
 
 AT_ONCE = 8
 """Blocks fetched in one go at most."""
@@ -64,6 +71,7 @@ class BlockCache:
         self._lock = threading.Lock()
         self._blocks: OrderedDict[str, int] | None = None
         self._size = 0
+        self._fresh = 0
         self._turns: dict[str, _Turn] = {}
 
     def get(self, key: str, first: int, last: int, size: int, fetch: Fetch) -> list[bytes]:
@@ -132,6 +140,9 @@ class BlockCache:
         content = data[_HEAD.size :]
         if magic != _MAGIC or stored != length or zlib.crc32(content) != crc:
             return None
+        with suppress(OSError):
+            # the time of its last use, which other processes go by too
+            os.utime(self._path(name))
         with self._lock:
             if self._blocks is not None and name in self._blocks:
                 self._blocks.move_to_end(name)
@@ -152,6 +163,10 @@ class BlockCache:
                 part.unlink()
             return
         with self._lock:
+            self._fresh += _HEAD.size + len(content)
+            if self._fresh > self.limit // LOOK:
+                # others fill the folder too
+                self._blocks, self._fresh = None, 0
             blocks = self._known()
             self._size += _HEAD.size + len(content) - blocks.pop(name, 0)
             blocks[name] = _HEAD.size + len(content)
@@ -165,14 +180,15 @@ class BlockCache:
                 self._path(old).unlink()
 
     def _known(self) -> OrderedDict[str, int]:
-        """What is in the folder, oldest first: looked for once, blocks of earlier processes among it."""
+        """What is in the folder, longest unused first: as it was when last looked for, and what this process added."""
         if self._blocks is None:
             found = []
             for path in self.folder.glob("??/*"):
                 with suppress(OSError):
                     status = path.stat()
                     if path.suffix == ".part":
-                        path.unlink()
+                        if time.time() - status.st_mtime > ABANDONED:
+                            path.unlink()
                     else:
                         found.append((status.st_mtime_ns, path.name, status.st_size))
             self._blocks = OrderedDict((name, size) for _, name, size in sorted(found))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from archiver.store.channels import add_index
-from archiver.store.files import Layout
+from archiver.store.files import Layout, replace_file
 from archiver.store.manifest import Segment, grow
 from archiver.store.merge import present_name
 from archiver.store.order import order
@@ -71,7 +71,7 @@ def set_aside(layout: Layout, path: Path, damage: list[Damage]) -> int:
     with open(path, "rb") as file:
         for piece in damage:
             data = os.pread(file.fileno(), piece.end - piece.start, piece.start)
-            (layout.quarantine / f"{path.stem}-{piece.start}.bin").write_bytes(data)
+            replace_file(layout.quarantine / f"{path.stem}-{piece.start}.bin", data)
             total += len(data)
     return total
 

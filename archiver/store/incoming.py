@@ -48,6 +48,9 @@ FORMAT = "owlshift-import"
 LIMIT = 192 << 20
 """Bytes of samples that an importer keeps in memory."""
 
+OVERHEAD = 1024
+"""Bytes that a piece of samples takes beside them: there may be millions of PVs with few."""
+
 OLDEST_NS = 662688000 * 10**9
 """1991-01-01: nothing was archived before, see the engine's rule for live samples."""
 
@@ -119,7 +122,7 @@ class Importer:
         part.severity.append(samples.severity[good].astype(np.uint8))
         part.status.append(samples.status[good].astype(np.uint8))
         part.values.append(values)
-        self._size += 10 * int(good.sum()) + values.nbytes
+        self._size += OVERHEAD + 10 * int(good.sum()) + values.nbytes
         if self._size > LIMIT:
             self._flush()
 

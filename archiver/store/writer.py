@@ -189,7 +189,12 @@ class StoreWriter:
     def _writer(self) -> LogWriter:
         if self._log is None:
             number = self._next_log
-            self._log = LogWriter(self.layout.log(number), number)
+            try:
+                self._log = LogWriter(self.layout.log(number), number)
+            except FileExistsError:
+                # what isn't ours stays, and the next one gets another number
+                self._next_log = number + 1
+                raise
             self._next_log = number + 1
             self._drops_before = self._drops_logged
         return self._log
@@ -270,10 +275,10 @@ class StoreWriter:
         names, forgotten = self.registry.names, list(self.registry.forgotten)
         try:
             done = convert(layout, number, content, names, forgotten, self.channels, manifest.serial)
-        except (ValueError, pa.ArrowException, MemoryError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError, pa.ArrowException, MemoryError) as error:
             # nothing that came over the wire should get here; if it does, it must not stop the archive for good
             log.exception("log %d can't become segments (%s): all of it is set aside", number, error)
-            (layout.quarantine / path.name).write_bytes(path.read_bytes())
+            replace_file(layout.quarantine / path.name, path.read_bytes())
             quarantined = path.stat().st_size
             lost = sum(len(c) for c in content.samples)
             content = LogContent(counters={"logged": lost, **content.counters})

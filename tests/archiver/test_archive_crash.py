@@ -234,3 +234,17 @@ def test_no_folder_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         opened(tmp_path / "file" / "archive")
+
+
+def test_a_file_in_the_place_of_the_next_log_stays_and_costs_nothing(tmp_path: Path) -> None:
+    writer = opened(tmp_path)
+    pv = writer.add_pvs(["A"])["A"]
+    strange = writer.layout.log(1)
+    strange.write_bytes(b"foreign")
+    with pytest.raises(FileExistsError):
+        writer.append(columns_of(Dbr.DOUBLE, [pv], [1], [1.0]))
+    # the recorder tries again
+    writer.append(columns_of(Dbr.DOUBLE, [pv], [1], [1.0]))
+    assert strange.read_bytes() == b"foreign"
+    assert [row[2] for row in flat(StoreReader(tmp_path), "A")] == [1]
+    writer.close()

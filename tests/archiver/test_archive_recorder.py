@@ -368,3 +368,29 @@ def test_a_pv_that_is_scanned_no_longer_leaves_nothing_behind(tmp_path: Path) ->
     assert setup.recorder.logged == 2
     setup.finish()
     assert setup.times("A") == [now, now + 1]
+
+
+def test_connections_that_flap_while_nothing_can_be_written_take_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(tmp_path)
+    monkeypatch.setattr("archiver.engine.recorder.RETRY", 0.01)
+    monkeypatch.setattr("archiver.engine.intake.EVENTS", 100)
+    with monkeypatch.context() as patch:
+
+        def full(*args: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(setup.store, "append_events", full)
+        setup.recorder.start()
+        setup.intake.put_event(setup.ids["A"], 1, 1)
+        wait_until(lambda: setup.intake.blocked == "disk_full", 30, "the full disk")
+        for i in range(1000):
+            setup.intake.put_event(setup.ids["A"], i, 1)
+        turns = setup.recorder._turns
+        wait_until(lambda: setup.recorder._turns > turns + 3, 30, "some tries")
+        assert len(setup.recorder._events) == 1
+        assert len(setup.intake._events) == 100
+    wait_until(lambda: not setup.intake._events and not setup.recorder._events, 30, "the events to be written")
+    setup.finish()
+    assert setup.store.manifest.totals["events"] == 101
