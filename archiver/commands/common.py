@@ -107,14 +107,17 @@ def opened(pv: str, url: str | None, site: Path | None, folder: Path | None) -> 
 def _way(url: str | None, site: Path | None, folder: Path | None) -> Way:
     from archiver.client.access import way_to
 
-    if folder is not None:
-        return way_to(folder)
+    return way_to(folder if folder is not None else address(url, site))
+
+
+def address(url: str | None, site: Path | None) -> str:
+    """Where the archiver is: as --url says, else the site file, else on this host."""
     if url is None and site is not None:
         url = f"http://{site_config(site, None)[0].http[0].replace('0.0.0.0', '127.0.0.1')}"
     url = url or DEFAULT_URL
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} is no address; write for example {DEFAULT_URL}", param_hint="--url")
-    return way_to(url)
+    return url
 
 
 def site_config(path: Path | None, state: Path | None) -> tuple[ArchiverConfig, Path]:

@@ -16,8 +16,8 @@ import psutil
 
 from archiver.management.asked import Asked
 from archiver.management.census import Snapshot, Status, is_alive
-from archiver.management.changes import known_engine
 from archiver.management.context import Context
+from archiver.management.settings import known_engine
 from archiver.management.status import ONE_APPLIANCE
 from archiver.management.texts import duration, grouped
 from archiver.retrieval.query import Refused, printable

@@ -10,9 +10,9 @@ import orjson
 
 from archiver.management.asked import Asked, checked_name, deadband_of, method_of, period_of
 from archiver.management.census import Status
-from archiver.management.changes import fields_of
 from archiver.management.context import Context
 from archiver.management.ledger import Request
+from archiver.management.settings import fields_of
 from archiver.management.status import STREAM_FIELDS, type_info
 from archiver.retrieval.query import Refused, printable
 

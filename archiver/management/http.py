@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from archiver.management import appliance, changes, config_lists, lists, metrics, reports, status
+from archiver.management import appliance, archiving, changes, config_lists, lists, metrics, naming, reports, status
 from archiver.management.access import Verdict
 from archiver.management.asked import MAX_BODY, MAX_IMPORT, Asked, read_values, values_of
 from archiver.management.context import Context
@@ -72,15 +72,15 @@ READS: dict[str, Call] = {
     "getApplianceProperties": appliance.properties,
 }
 WRITES: dict[str, Call] = {
-    "archivePV": changes.archive,
+    "archivePV": archiving.archive,
     "pauseArchivingPV": changes.pause,
     "resumeArchivingPV": changes.resume,
     "deletePV": changes.delete,
     "abortArchivingPV": changes.abort,
     "changeArchivalParameters": changes.change,
-    "renamePV": changes.rename,
-    "addAlias": changes.add_alias,
-    "removeAlias": changes.remove_alias,
+    "renamePV": naming.rename,
+    "addAlias": naming.add_alias,
+    "removeAlias": naming.remove_alias,
     "modifyMetaFields": changes.modify_meta_fields,
     "reapplyPolicies": changes.reapply_policies,
     "reassignAppliance": changes.reassign,

@@ -179,6 +179,35 @@ print("done")
 """
 
 
+BULK = """
+import sys
+from archiver.management import Identity, Ledger
+ledger = Ledger(sys.argv[1])
+for n in range(10_000):
+    ledger.request([f"{sys.argv[2]}:{n}:{i}" for i in range(2000)], Identity())
+"""
+
+
+def test_a_kill_in_the_middle_of_bulk_calls_leaves_whole_ones(tmp_path: Path) -> None:
+    path = tmp_path / "manage.db"
+    ledger = Ledger(path)
+    for kill in range(5):
+        before = ledger.version()
+        writer = subprocess.Popen([sys.executable, "-c", BULK, path, f"K{kill}"], cwd=ROOT)
+        try:
+            while ledger.version() <= before + kill and writer.poll() is None:
+                time.sleep(0.003 * kill)  # the kill comes at another place each time
+            assert writer.poll() is None
+        finally:
+            writer.kill()
+            writer.wait()
+        entries = ledger.entries()
+        assert entries and len(entries) % 2000 == 0
+        assert len(ledger.audit(limit=1_000_000)) == len(entries), "each change is in the audit, and nothing else"
+        check(path)
+    ledger.close()
+
+
 def test_processes_write_and_read_at_once(tmp_path: Path) -> None:
     path = tmp_path / "manage.db"
     writers = [

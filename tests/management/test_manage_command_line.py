@@ -7,10 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from manage_stand import TIMEOUT, Site, counter
 from support import owl, wait_until
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from archiver.cli import app
 
