@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from archiver.client.statistics import Statistics
 
 SHOWN_GAPS = 5
+ASKED_FOR = ("scan", "deadband")
+"""Reasons for which samples are left out because somebody wants it so: no loss."""
 
 
 def stats(
@@ -141,7 +143,8 @@ def _whole(folder: Path, as_json: bool) -> None:
             facts.append((key, local_text(parse_moment(found[key], 0))))
     facts.append(("received", f"{found['received']:,} samples"))
     for reason, count in sorted(found["dropped"].items()):
-        facts.append(("  dropped", f"{count:,} {reason.replace('_', ' ')}"))
+        what = "  left out" if reason in ASKED_FOR else "  dropped"
+        facts.append((what, f"{count:,} {reason.replace('_', ' ')}"))
     if found["imported"]:
         facts.append(("imported", f"{found['imported']:,} samples"))
     print_facts(facts)

@@ -8,6 +8,7 @@ import json
 import math
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from archiver.client import Archive, ArchiveError, AsyncArchive, Sample, Unknown
 from archiver.client.columns import cast, common_type
 from archiver.client.moments import moment_ns
 from archiver.client.statistics import statistics
+from archiver.store import StoreWriter
 
 START, END = "2026-11-20T08:00:00Z", "2026-11-20T09:00:00Z"
 
@@ -107,6 +109,12 @@ def test_the_newest_before_a_time(archive: Archive):
     assert ramp.time == dt.datetime(2026, 11, 20, 8, 0, 1, 123456, dt.UTC) and ramp.metadata["EGU"] == "V"
     assert found["T:Enum"].severity == 2
     assert archive.at([], "now") == {}
+    fields = archive.at(["T:Ramp.EGU", "T:Ramp.PREC", "T:Ramp.VAL", "T:Ramp.NONE"], END)
+    assert {name: sample.value for name, sample in fields.items()} == {
+        "T:Ramp.EGU": "V",
+        "T:Ramp.PREC": 3.0,
+        "T:Ramp.VAL": 49.5,
+    }
 
 
 def test_names_and_facts(archive: Archive):
@@ -314,6 +322,19 @@ def test_figures_of_the_archive(server: Server):
     code, out = run("stats", "--folder", str(server.folder), "--json")
     found = json.loads(out)
     assert found["pvs"] == 21 and sum(row["samples"] for row in found["tiers"]) == found["received"] + 0
+
+
+def test_what_was_left_out_as_asked_is_not_called_dropped(tmp_path: Path):
+    writer = StoreWriter(tmp_path / "archive")
+    writer.open()
+    writer.append_drops(Counter({"scan": 5, "overflow": 2}))
+    writer.roll()
+    while writer.convert_next():
+        pass
+    writer.close()
+    code, out = run("stats", "--folder", str(tmp_path / "archive"))
+    shown = [line.split() for line in out.splitlines()]
+    assert code == 0 and ["left", "out", "5", "scan"] in shown and ["dropped", "2", "overflow"] in shown
 
 
 def test_the_command_verify(server: Server, tmp_path: Path):
