@@ -73,7 +73,7 @@ def _stored(view: FolderView, ids: np.ndarray) -> _Stored:
     kinds = view.column("kinds", ids) & ~_EVENTS
     oldest, newest = view.column("oldest", ids), view.column("newest", ids)
     samples = view.column("samples", ids).astype(np.int64)
-    bits = np.round(np.log2(np.maximum(kinds, 1))).astype(np.int64)
+    bits = np.floor(np.log2(np.maximum(kinds, 1))).astype(np.int64)  # the highest, of several types
     count = np.zeros(len(ids), np.int64)
     single = (kinds & (kinds - np.uint32(1))) == 0
     bits[kinds == 0] = -1

@@ -233,3 +233,24 @@ def test_reading_agrees_with_a_simple_model(
         assert not archive.reader.damaged
         archive.writer.close()
         archive.reader.close()
+
+
+def test_a_pv_that_had_two_types_is_of_the_later_one(tmp_path: Path) -> None:
+    types = [(dbr, array) for dbr in Dbr for array in (False, True)]
+    pairs = [(first, later) for first in types for later in types if first != later]
+    writer = opened(tmp_path / "archive")
+    ids = list(writer.add_pvs([f"P{n}" for n in range(len(pairs))]).values())
+    for second, which in enumerate((0, 1)):
+        for dbr, array in types:
+            mine = [pv for pv, pair in zip(ids, pairs, strict=True) if pair[which] == (dbr, array)]
+            value = "1" if dbr is Dbr.STRING else 1
+            values = [[value, value] if array else value] * len(mine)
+            writer.append(columns_of(dbr, mine, [(1_700_000_000 + second) * 10**9] * len(mine), values, array))
+    writer.roll()
+    while writer.convert_next():
+        pass
+    reader = StoreReader(tmp_path / "archive")
+    found = {total.name: (total.dbr, total.array, total.samples) for total in reader.infos()}
+    assert found == {f"P{n}": (*later, 2) for n, (_, later) in enumerate(pairs)}
+    reader.close()
+    writer.close()
