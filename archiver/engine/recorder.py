@@ -24,6 +24,7 @@ from archiver.engine.scan import Key, ScanFilter
 from archiver.store.events import CONNECTED
 from archiver.store.files import reason
 from archiver.store.log import take
+from archiver.store.order import OLDEST_NS
 from archiver.store.records import Columns
 from archiver.store.writer import StoreWriter
 from owlshift.ca.batch import Batch
@@ -43,9 +44,6 @@ DROP_REASONS = {
     "unsubscribed": "it was still on its way when its PV was no longer archived",
     "damaged": "it was in a part of the log that a crash or the disk destroyed",
 }
-
-OLDEST_NS = 662688000 * 10**9
-"""1991-01-01: EPICS time begins in 1990, and nothing was archived in its first year."""
 
 TICK = 0.1
 """Seconds between two looks at the intake, at most."""

@@ -30,6 +30,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+OLDEST_NS = 662688000 * 10**9
+"""1991-01-01: EPICS time begins in 1990, and nothing was archived in its first year."""
+
 NEVER = np.iinfo(np.int64).min
 """The newest time of a PV that has no sample."""
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from archiver.store.adoption import clear_abandoned, waiting
 from archiver.store.checksums import quick_look
 from archiver.store.files import Layout, StoreError, replace_file
-from archiver.store.incoming import clear_abandoned, waiting
 from archiver.store.manifest import Manifest, Segment, load_channels, load_manifest, save_manifest
 from archiver.store.merge import load_index
 from archiver.store.names import SIDECARS, Parsed, parse_name, stem_of

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from archiver.store.adoption import adopt, waiting
 from archiver.store.checksums import sealed
 from archiver.store.compact import Step, choose, expired
 from archiver.store.files import reason, suspect
-from archiver.store.incoming import adopt, waiting
 from archiver.store.manifest import TIERS, Segment
 from archiver.store.merge import Merged, Source, load_index, merged_tables
 from archiver.store.moves import RETRY, Moves
@@ -32,7 +32,7 @@ from archiver.store.quarantine import quarantine
 from archiver.store.rebuild import DAMAGE, adopted, index_of
 from archiver.store.recovery import less
 from archiver.store.segment import EVENTS_KIND, Table, save_index
-from archiver.store.verify import problem_of
+from archiver.store.soundness import problem_of
 
 if TYPE_CHECKING:
     from archiver.store.writer import StoreWriter

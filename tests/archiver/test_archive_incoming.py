@@ -15,7 +15,8 @@ import pytest
 from archive_tools import columns_of, counted, flat, opened
 
 from archiver.store import Dbr, Samples, StoreReader
-from archiver.store.incoming import OLDEST_NS, Importer, ImportReport
+from archiver.store.incoming import Importer, ImportReport
+from archiver.store.order import OLDEST_NS
 from archiver.store.places import PlaceError
 from archiver.store.verify import verify
 
@@ -201,9 +202,9 @@ def test_a_kill_in_the_middle_of_an_import_only_means_to_go_on(tmp_path: Path, m
     class KilledError(BaseException):
         pass
 
-    from archiver.store import incoming
+    from archiver.store import adoption
 
-    real = incoming.produce
+    real = adoption.produce
     seen = [0]
 
     def dying(*args: Any, **kwargs: Any) -> Any:
@@ -214,7 +215,7 @@ def test_a_kill_in_the_middle_of_an_import_only_means_to_go_on(tmp_path: Path, m
 
     importer = Importer(tmp_path)
     importer.add("A", samples_of(times))
-    monkeypatch.setattr(incoming, "produce", dying)
+    monkeypatch.setattr(adoption, "produce", dying)
     with pytest.raises(KilledError):
         importer.commit()
     monkeypatch.undo()
@@ -281,7 +282,7 @@ def test_an_import_without_an_engine_gives_up_in_time(tmp_path: Path, monkeypatc
 
 def test_what_a_killed_importer_left_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archiver.store.incoming.LIMIT", 100)
-    monkeypatch.setattr("archiver.store.incoming.ABANDONED", 0.0)
+    monkeypatch.setattr("archiver.store.adoption.ABANDONED", 0.0)
     script = (
         "import sys, os; sys.path[:0] = %r; from pathlib import Path; from test_archive_incoming import *;"
         "importer = Importer(Path(%r)); importer.add('A', samples_of([START])); importer._flush(); os._exit(9)"
