@@ -10,7 +10,7 @@ from typing import TypeVar
 from archiver.client.access import ArchiveError, Noted, Reading, Sample, UnknownPv
 from archiver.client.columns import in_order
 from archiver.management import Ledger, LedgerError
-from archiver.retrieval import catalogue, source
+from archiver.retrieval import at_time, catalogue, source
 from archiver.retrieval.query import DataRequest, Refused, parse_target
 from archiver.retrieval.resolve import Names
 from archiver.store import StoreError
@@ -75,19 +75,12 @@ class FolderArchive:
 
     def at(self, pvs: Sequence[str], at_ns: int) -> dict[str, Sample]:
         """The newest sample of each PV at or before a time."""
-        known = self._try(lambda: self._names.known(pvs))
-        real = {pv: candidate.name for pv, candidate in known.items() if candidate is not None}
-        newest = self._try(lambda: self.reader.newest(list(dict.fromkeys(real.values())), at_ns))
+        rows = self._try(lambda: list(at_time.found(self.reader, self._names, list(pvs), at_ns)))
         found = {}
-        for pv, name in real.items():
-            samples = newest.get(name)
-            if samples is None:
-                continue
-            history = self.reader.metadata_history(name)
+        for name, samples, metadata in rows:
             value = batch_of(samples).column("value")[0].as_py()
             severity, status = int(samples.severity[0]), int(samples.status[0])
-            metadata = dict(history[-1][1]) if history else {}
-            found[pv] = Sample(pv, int(samples.time_ns[0]), value, severity, status, metadata)
+            found[name] = Sample(name, int(samples.time_ns[0]), value, severity, status, metadata)
         return found
 
     def facts(self) -> list[tuple[str, str]]:

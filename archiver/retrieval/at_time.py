@@ -15,13 +15,14 @@ from archiver.store import Dbr, Reader, Samples
 
 def newest(reader: Reader, names: Names, requested: list[str], at_ns: int) -> str:
     """One entry for each name asked for that has a sample at or before `at_ns` (unix ns), under that name."""
-    lines = [_line(name, samples, metadata) for name, samples, metadata in _found(reader, names, requested, at_ns)]
+    lines = [_line(name, samples, metadata) for name, samples, metadata in found(reader, names, requested, at_ns)]
     return "{ " + ",\n".join(lines) + " }"
 
 
-def _found(
+def found(
     reader: Reader, names: Names, requested: list[str], at_ns: int
 ) -> Iterator[tuple[str, Samples, dict[str, str]]]:
+    """Each name asked for that has one, its sample and the PV's metadata, as `newest` tells them."""
     meant = names.known(requested)
     samples = reader.newest(list({c.name: None for c in meant.values() if c is not None and c.field is None}), at_ns)
     described: dict[Candidate, dict[str, str]] = {}

@@ -109,7 +109,7 @@ def test_the_newest_before_a_time(archive: Archive):
     assert ramp.time == dt.datetime(2026, 11, 20, 8, 0, 1, 123456, dt.UTC) and ramp.metadata["EGU"] == "V"
     assert found["T:Enum"].severity == 2
     assert archive.at([], "now") == {}
-    fields = archive.at(["T:Ramp.EGU", "T:Ramp.PREC", "T:Ramp.VAL", "T:Ramp.NONE"], END)
+    fields = archive.at(["T:Ramp.EGU", "T:Ramp.PREC", "T:Ramp.VAL", "T:Ramp.NONE"], "now")
     assert {name: sample.value for name, sample in fields.items()} == {
         "T:Ramp.EGU": "V",
         "T:Ramp.PREC": 3.0,
