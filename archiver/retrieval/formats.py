@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from archiver.retrieval import jplot, mat, pb, svg, text
 from archiver.retrieval.blocks import year_of
 from archiver.retrieval.query import Refused, printable
-from archiver.retrieval.source import Answer
+from archiver.retrieval.source import Answer, begun
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ def _json(answers: Iterable[Answer]) -> Iterator[bytes]:
 
 
 def _qw(answers: Iterable[Answer]) -> Iterator[bytes]:
-    return text.qw_stream(({"name": a.requested, **a.metadata}, a.array, a.batches) for a in answers)
+    read = map(begun, answers)
+    return text.qw_stream(({"name": a.requested, **a.metadata}, a.array, a.batches) for a in read)
 
 
 def _raw(answers: Iterable[Answer]) -> Iterator[bytes]:

@@ -99,6 +99,26 @@ def printable(text: str, limit: int = 200) -> str:
     return safe if len(safe) <= limit else safe[:limit] + "…"
 
 
+_FILLING = (
+    *("mean", "jitter", "std", "linear", "loess", "median", "variance", "popvariance", "kurtosis", "skewness"),
+    *("max", "min", "count", "stats", "optimLastSample", "optimized", "errorbar", "rms"),
+)
+"""Operators that have a form which leaves empty bins out."""
+
+_OPERATORS = (
+    *("minmax", "lttb", "twoweek", "firstSample", "firstFill", "lastFill", "lastSample", "ncount", "nth"),
+    *("ignoreflyers", "flyers", "caplotbinning", "deadBand"),
+    *(name + form for name in _FILLING for form in ("Sample", "")),
+)
+
+
+def _operator_name(text: str) -> str:
+    """The operator that a name begins with: the appliance takes `stdev` for `std`, and `maximum` for `max`."""
+    if text in _OPERATORS:
+        return text
+    return next((name for name in _OPERATORS if text.startswith(name)), text)
+
+
 @dataclass(frozen=True)
 class Operator:
     """A post-processor: `optimized_2000` is name `optimized`, arguments `("2000",)`."""
@@ -109,9 +129,9 @@ class Operator:
 
     @classmethod
     def parse(cls, text: str) -> Operator:
-        """Split `name_arg_arg`."""
+        """Split `name_arg_arg`; more letters behind the name of an operator are left out."""
         name, *arguments = text.split("_")
-        return cls(text, name, tuple(arguments))
+        return cls(text, _operator_name(name), tuple(arguments))
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,12 @@ def check_known(names: Names, known: Mapping[str, Candidate | None]) -> None:
 
 
 def begun(answer: Answer) -> Answer:
-    """The answer with its first samples already read, so that what goes wrong does so now."""
+    """The answer with its first samples already read, so that what goes wrong does so now.
+
+    They say, too, whether an operator that may make arrays of samples has done so.
+    """
     first = next(answer.batches, None)
-    return answer if first is None else replace(answer, batches=chain([first], answer.batches))
+    return answer if first is None else replace(answer, array=first.array, batches=chain([first], answer.batches))
 
 
 def open_answer(reader: Reader, names: Names, target: Target, request: DataRequest) -> Answer:

@@ -17,6 +17,7 @@ from epicsevent import decode
 from operator_archive import MemoryArchive, Row, notes_of, process, rows_of, run, samples_of
 from retrieval_inside import inside
 
+from archiver.retrieval.query import Operator
 from archiver.store import Dbr, open_reader
 
 NAN = math.nan
@@ -160,6 +161,24 @@ def test_a_constant_has_no_shape(name: str):
     assert math.isnan(value)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("stdev_60", "std_60"),
+        ("maximum_60", "max_60"),
+        ("minimumSample_60", "min_60"),
+        ("meanSamples_60", "meanSample_60"),
+        ("optimizedx_5", "optimized_5"),
+        ("medians", "median"),
+        ("minmax_10", "minmax_10"),
+    ],
+)
+def test_letters_behind_the_name_of_an_operator_do_not_matter(written: str, meant: str):
+    given = rows(*((10 * i, float(i % 7), 0) for i in range(50) if not 20 < i < 30))
+    assert Operator.parse(written).name == Operator.parse(meant).name
+    assert same(ask(written, given, 0, 500), *ask(meant, given, 0, 500))
+
+
 # whole answers
 
 
@@ -211,3 +230,13 @@ def test_text_as_csv_and_txt(tmp_path: Path):
     values = [line.split("\t")[:2] for line in listing.decode().splitlines()[2:]]
     assert values[0] == ["Nov/20/2026 08:00:00 UTC", "on"]
     assert [value for _, value in values] == words
+
+
+def test_a_plot_that_is_given_its_samples_is_no_waveform(tmp_path: Path):
+    """`optimized` answers arrays or, where there are few samples, these: the flag of `.qw` says which."""
+    filler = Filler(tmp_path / "store")
+    filler.put("A:Line", Dbr.DOUBLE, (T0 + np.arange(50)) * NS, np.arange(50.0))
+    filler.close()
+    few, many = answers(tmp_path / "store", ("qw", "optimized_100(A:Line)"), ("qw", "optimized_10(A:Line)"))
+    assert b'"waveform": false' in few and b'"val": 7.0' in few
+    assert b'"waveform": true' in many and b'"val": [' in many
