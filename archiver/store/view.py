@@ -123,6 +123,9 @@ class FolderView:
         self.manifest = manifest
         self._signature = signature
         current = {segment.name for segment in manifest.segments}
+        for name in current & self.damaged.keys():
+            # the engine has looked into it, or will: too many open files, for one, pass
+            del self.damaged[name], self.lost[name]
         for key in [key for key in self._files if key.partition("\n")[0] not in current]:
             self._files.pop(key).close()
         for name in [name for name in self._indexes if name not in current]:

@@ -219,3 +219,22 @@ def test_a_mirror_reads_on_what_was_merged_since_it_looked(tmp_path: Path, monke
     settled(writer, lambda: not writer.manifest.replaced and not writer.upkeep.moves.mover.busy)
     assert times_of(mirror.folder, "A") == [1, 2, 3, 4]
     writer.close()
+
+
+def test_a_reader_that_had_too_many_open_files_reads_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = opened(tmp_path)
+    one_log(writer, {"A": [1, 2]})
+    reader = StoreReader(tmp_path)
+
+    def full(*args: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("archiver.store.view.SegmentFile", full)
+        assert flat(reader, "A") == []
+    assert len(reader.damaged) == 1
+    assert not writer.upkeep.step(None, 0)
+    one_log(writer, {"A": [3]})
+    assert [row[2] for row in flat(reader, "A")] == [1, 2, 3]
+    assert reader.damaged == {}
+    writer.close()
