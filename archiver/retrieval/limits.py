@@ -9,6 +9,8 @@ import numpy as np
 from archiver.retrieval import operators
 from archiver.retrieval.operators import NUMERIC
 from archiver.retrieval.operators.choosing import DEFAULT_STEP
+from archiver.retrieval.operators.plots import DEFAULT_POINTS
+from archiver.retrieval.operators.process import number_of_points
 from archiver.retrieval.query import NS, DataRequest, Refused, Target
 from archiver.retrieval.resolve import Names
 from archiver.retrieval.source import Found, find
@@ -17,8 +19,8 @@ from archiver.store import Reader
 UNIT_S = 3600
 LONG_NS = 8 * UNIT_S * NS
 """Times that are longer are counted by summaries, except for their ends."""
-_FEW = ("ncount", "optimized", "optimizedSample", "optimLastSample")
-"""Operators that give few samples, or have a limit of their own."""
+_POINTS = ("optimized", "optimizedSample", "optimLastSample", "minmax", "lttb")
+"""Operators that give at most about as many samples as their argument says."""
 
 
 def check(reader: Reader, names: Names, targets: Sequence[Target], asked: DataRequest, limit: int) -> None:
@@ -42,13 +44,16 @@ def check(reader: Reader, names: Names, targets: Sequence[Target], asked: DataRe
 def _number(reader: Reader, found: Found, target: Target, start: int, end: int, enough: int) -> int:
     """Samples of one PV in one time; any number above `enough` when there are more than that."""
     operator = target.operator
-    if operator is not None and operator.name in _FEW:
-        return 0
     process = operators.find(operator, found.info.dbr, found.info.is_array) if operator is not None else None
     if process is not None and process.interval is not None:
         return (end - start) // NS // process.interval * (4 if operator and operator.name == "caplotbinning" else 1)
     if found.field is not None:
         return 0  # changes of metadata are few
+    if process is not None and operator is not None and operator.name == "ncount":
+        return 1
+    if process is not None and operator is not None and operator.name in _POINTS:
+        most = number_of_points(operator, DEFAULT_POINTS)
+        return min(most, count(reader, found, start, end, most))
     if process is not None and operator is not None and operator.name == "nth":
         step = int(operator.arguments[0]) if operator.arguments else DEFAULT_STEP
         return count(reader, found, start, end, enough * step) // step
