@@ -12,6 +12,7 @@ import argparse
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -191,6 +192,7 @@ def through_http(folder: Path, end: int) -> None:
             path = f"/retrieval/data/getDataAtTime?at={iso(at)}"
             seconds = min(fetch(port, path, names)[1] for _ in range(3))
             report(f"getDataAtTime of {MANY:,} PVs, {what}", f"{seconds * 1e3:.0f} ms", "under 1 s", seconds < 1)
+        many_pvs(port, end)
     dropped = True
     cold = []
     for _ in range(3):
@@ -199,6 +201,39 @@ def through_http(folder: Path, end: int) -> None:
             cold.append(fetch(port, data("json", "optimized_2000(YEAR:ADC)"))[1])
     note = "cold" if dropped else "first of a new process"
     report(f"optimized_2000 over it, json, {note}", f"{min(cold) * 1e3:.0f} ms", "under 500 ms", min(cold) < 0.5)
+
+
+def many_pvs(port: int, end: int) -> None:
+    """A few samples of each of many PVs: in one request, and in one request each over a connection that stays."""
+    names = [f"MANY:{i:05d}" for i in range(MANY)]
+    middle = end - MANY_SAMPLES // 2 * 60 * NS
+    window = f"from={iso(middle)}&to={iso(middle + 600 * NS)}"
+    for ext in ("raw", "json"):
+        path = f"/retrieval/data/getDataForPVs.{ext}?{window}"
+        first, seconds, _, _ = min(fetch(port, path, json.dumps(names).encode()) for _ in range(3))
+        each = one_by_one(port, [f"/retrieval/data/getData.{ext}?pv={n}&{window}" for n in names[::20]])
+        figure = f"{seconds:.2f} s, first byte {first * 1e3:.0f} ms"
+        ratio = each * MANY / seconds
+        report(
+            f"getDataForPVs.{ext} of {MANY:,} PVs, ten minutes", figure, f"one by one {each * MANY:.1f} s: {ratio:.1f}x"
+        )
+
+
+def one_by_one(port: int, paths: list[str]) -> float:
+    """Seconds that a request takes, on average."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    connection.connect()
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    begin = time.perf_counter()
+    for path in paths:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: {answer.status}")
+    seconds = time.perf_counter() - begin
+    connection.close()
+    return seconds / len(paths)
 
 
 def main() -> None:

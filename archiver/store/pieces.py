@@ -98,13 +98,14 @@ def after_start(pieces: Iterator[Samples], from_ns: int) -> Iterator[Samples]:
     held: Samples | None = None
     for piece in pieces:
         early = int(np.searchsorted(piece.time_ns, from_ns, "right"))
-        if early:
-            held, piece = piece[early - 1 : early], piece[early:]
-        if not len(piece):
+        if early == len(piece):
+            held = piece[early - 1 :] if early else held
             continue
-        if held is not None:
+        if early:
+            piece = piece[early - 1 :] if early > 1 else piece
+        elif held is not None:
             yield held
-            held = None
+        held = None
         yield piece
     if held is not None:
         yield held

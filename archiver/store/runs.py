@@ -83,8 +83,11 @@ def _read(view: FolderView, pv: int, from_ns: int, to_ns: int) -> Iterator[Piece
                     piece = piece.cut(int(np.searchsorted(piece.time_ns, done, "right")))
                 else:
                     early = int(np.searchsorted(piece.time_ns, from_ns, "right"))
+                    if early == len(piece):
+                        held = piece.cut(early - 1) if early else held
+                        continue
                     if early:
-                        held, piece = piece.cut(early - 1, early), piece.cut(early)
+                        held, piece = None, piece.cut(early - 1)
                 if not len(piece):
                     continue
                 if held is not None:

@@ -132,14 +132,16 @@ def after_start(batches: Batches, start_ns: int) -> Iterator[Samples]:
     held: Samples | None = None
     for batch in batches:
         late = int(np.searchsorted(batch.time_ns, start_ns, "right"))
+        if late == len(batch):
+            held = batch[late - 1 :] if late else held
+            continue
         if late:
-            held = batch[late - 1 : late]
-        if late < len(batch):
-            if held is not None:
-                yield held
-                held = None
-            yield batch[late:]
-            start_ns = EARLIEST
+            batch = batch[late - 1 :] if late > 1 else batch
+        elif held is not None:
+            yield held
+        held = None
+        yield batch
+        start_ns = EARLIEST
     if held is not None:
         yield held
 
