@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from json.encoder import encode_basestring as quoted
 
@@ -53,8 +54,10 @@ def _line(name: str, samples: Samples, metadata: dict[str, str]) -> str:
 
 def _value(samples: Samples) -> str:
     if samples.array or samples.dbr is Dbr.STRING:
-        return text.values_text(samples, text.BARE)[0].as_py()
+        return text.values_text(samples, text.NULL)[0].as_py()
     value = samples.values.reshape(-1)[0]
+    if samples.dbr in (Dbr.DOUBLE, Dbr.FLOAT) and not math.isfinite(value):
+        return "null"
     if samples.dbr is Dbr.DOUBLE:
         return json.dumps(float(value))
     if samples.dbr is Dbr.FLOAT:  # the shortest text of 32 bits, not that of the same number in 64

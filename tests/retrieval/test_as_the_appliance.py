@@ -6,6 +6,7 @@ Times in them are seconds after T0, at which a minute begins.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -240,3 +241,30 @@ def test_a_plot_that_is_given_its_samples_is_no_waveform(tmp_path: Path):
     few, many = answers(tmp_path / "store", ("qw", "optimized_100(A:Line)"), ("qw", "optimized_10(A:Line)"))
     assert b'"waveform": false' in few and b'"val": 7.0' in few
     assert b'"waveform": true' in many and b'"val": [' in many
+
+
+def test_samples_at_a_time_are_strict_json(tmp_path: Path):
+    """What is not finite is null there, in arrays element by element; `.json` has the bare words."""
+    filler = Filler(tmp_path / "store")
+    filler.put("A:Nan", Dbr.DOUBLE, T0 * NS, np.array([NAN]), 3, 17)
+    filler.put("A:Inf", Dbr.FLOAT, T0 * NS, np.array([-math.inf], np.float32))
+    filler.put("A:List", Dbr.DOUBLE, T0 * NS, np.array([[1.5, NAN, math.inf]]))
+    filler.close()
+
+    async def asked() -> str:
+        async with inside(open_reader(tmp_path / "store")) as client:
+            reply = await client.post(
+                "/retrieval/data/getDataAtTime?at=2026-11-20T09:00:00Z", json=["A:Nan", "A:Inf", "A:List", "A:None"]
+            )
+            return reply.text
+
+    def refused(word: str) -> None:
+        raise ValueError(word)
+
+    found = json.loads(asyncio.run(asked()), parse_constant=refused)
+    assert {name: row["val"] for name, row in found.items()} == {
+        "A:Nan": None,
+        "A:Inf": None,
+        "A:List": [1.5, None, None],
+    }
+    assert (found["A:Nan"]["severity"], found["A:Nan"]["status"]) == (3, 17)
