@@ -99,7 +99,8 @@ def test_there_and_back(server: Server, tmp_path: Path, way: str, partition: str
     assert (out / "other-type-2" / "T" / f"Changed:{year}.pb").exists() and "T:Changed changes its type" in said
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.timeout(600)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(streams(), min_size=1, max_size=3), st.sampled_from(list(Partition)))
 def test_all_types_survive(tmp_path: Path, parts: list[tuple[int, list[dict[str, Any]]]], partition: Partition):
     """Samples of several types, mixed within years, months, days and hours."""
