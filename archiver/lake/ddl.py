@@ -223,18 +223,7 @@ def _spark(name: str, table: str, files: list[Files], pattern: bool) -> Iterator
     yield f"CREATE OR REPLACE TEMPORARY VIEW {name} AS\nSELECT {shown} FROM (\n{parts}\n);"
 
 
-_HIVE = {
-    "pv": "STRING",
-    "time": "TIMESTAMP",
-    "string": "STRING",
-    "short": "SMALLINT",
-    "float": "FLOAT",
-    "enum": "INT",
-    "char": "SMALLINT",
-    "long": "INT",
-    "double": "DOUBLE",
-    "count": "BIGINT",
-}
+_HIVE = {**_SPARK, "time": "TIMESTAMP"}
 
 
 def _trino(name: str, table: str, files: list[Files], pattern: bool) -> Iterator[str]:
