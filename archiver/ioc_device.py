@@ -82,7 +82,7 @@ class EngineHealth(Device):
     InLog = readback(float, archive=SLOWLY, doc="Samples in the log, not in segments yet")
     Dropped = readback(
         float, archive=SLOWLY,
-        doc="Samples dropped since the archive was made, those of periods and dead-bands left out",
+        doc="Samples dropped since the archive was made, but for periods and dead-bands; a restart adds values re-sent",
     )  # fmt: skip
     DroppedBadTime = readback(float, archive=SLOWLY, doc="Dropped: time stamp before 1991")
     DroppedFuture = readback(float, archive=SLOWLY, doc="Dropped: time stamp too far ahead")

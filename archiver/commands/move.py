@@ -74,7 +74,7 @@ def export(
     site: SiteOption = None,
     folder: FolderOption = None,
 ) -> None:
-    """Write samples of PVs (names or globs) into a file: Parquet, CSV, HDF5 or MATLAB's.
+    """Write samples of PVs (names or globs) into files: Parquet, CSV, HDF5, MATLAB's or .pb.
 
     A file appears only when it is whole. How each format is laid out: docs/how-to/archive-analyse.md.
 
