@@ -1,7 +1,8 @@
 """The archiver's own IOC: `python -m archiver.ioc --site FILE --state DIR`.
 
 It serves what the engines of this host write into their `engine.json`, so that operators, alarms and the archive itself
-see how archiving goes. It never talks to an engine: one that hangs or is gone is INVALID here.
+see how archiving goes, and whether retrieval answers. It never talks to an engine: one that hangs or is gone is INVALID
+here.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from archiver.config import ArchiverConfig
 from archiver.ioc_device import EngineHealth, no_room, together
-from owlshift.ioc import CaServerSettings, Ioc, IocState, serve
+from archiver.ioc_retrieval import RetrievalHealth
+from owlshift.ioc import CaServerSettings, Device, Ioc, IocState, serve
 from owlshift.kinds import LOG_FORMAT
 from owlshift.site import Site, SiteError, load_site
 
@@ -79,11 +81,15 @@ class _Engine:
 
 
 class ArchiveIoc(Ioc):
-    """Publishes the counters of engines, each by its name ("" for the only one) with its store's folder."""
+    """Publishes the counters of engines, each by its name ("" for the only one) with its store's folder.
 
-    def __init__(self, prefix: str, folders: Mapping[str, Path]) -> None:
+    And whether retrieval answers at `http`, addresses as in a site file.
+    """
+
+    def __init__(self, prefix: str, folders: Mapping[str, Path], http: Sequence[str] = ()) -> None:
         self.total = EngineHealth()
-        devices: list[tuple[str, EngineHealth]] = [("", self.total)]
+        self._retrieval = RetrievalHealth(http)
+        devices: list[tuple[str, Device]] = [("", self.total), ("", self._retrieval)]
         self._engines: dict[str, _Engine] = {}
         for name, folder in folders.items():
             device = EngineHealth() if name else None
@@ -97,6 +103,7 @@ class ArchiveIoc(Ioc):
     async def start(self) -> None:
         """Begin to look at the engines."""
         self.spawn(self._poll(), "poll")
+        self.spawn(self._retrieval.watch(), "retrieval")
 
     async def _poll(self) -> None:
         while True:
@@ -146,7 +153,7 @@ def _together(statuses: Mapping[str, dict[str, Any]]) -> dict[str, Any] | None:
 
 def build(site: Site, config: ArchiverConfig) -> ArchiveIoc:
     """The archiver's IOC of a site; its `pvdb` has all PVs."""
-    return ArchiveIoc(config.ioc_prefix(site.prefix), config.store_folders(site.state))
+    return ArchiveIoc(config.ioc_prefix(site.prefix), config.store_folders(site.state), config.http)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,9 +4,10 @@
 
 A C IOC counts up in `records` records at 10 Hz, so the archive shows by itself what it lacks: a step of more than one
 between two samples of a PV. Such a step is right only where the engine was dead, from a kill (less the log's tick) to
-the first event after the next start, or where the disk was full and the engine counted what it dropped. Everything else
-is a loss that nobody counted. Viewers ask retrieval for samples without a pause, and in each answer times and counts
-must ascend. As root, the archive lies on a file system of its own, which is full for some seconds every tenth round.
+the first event after the next start, or where the disk was full and the engine counted what it dropped, or had asked
+the IOC to hold events back (which then sends the newest alone). Everything else is a loss that nobody counted.
+Viewers ask retrieval for samples without a pause, and in each answer times and counts must ascend. As root, the
+archive lies on a file system of its own, which is full for some seconds every tenth round.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Story:
 
     dead: list[tuple[float, float]] = field(default_factory=list)
     full: list[tuple[float, float]] = field(default_factory=list)
+    held: float = 0.0
+    """Seconds for which the IOC was asked to hold events back."""
 
 
 @dataclass
@@ -188,7 +191,25 @@ def torture(options: argparse.Namespace, folder: Path, small: bool) -> tuple[Sto
                 print(f"\r  {number} kills, {views.answers} answers", end="", flush=True)
             print()
         totals = finish(engine.archive)
+    story.held = held_back(engine.log)
     return story, views, totals
+
+
+def held_back(log: list[str]) -> float:
+    """Seconds between lines of the engine's log that say that servers hold back, and that they may send again."""
+    seconds, since = 0.0, None
+    for line in log:
+        if "asked to hold back" in line:
+            since = _log_time(line)
+        elif line.startswith("ready"):  # after a kill
+            since = None
+        elif "servers may send" in line and since is not None:
+            seconds, since = seconds + _log_time(line) - since, None
+    return seconds
+
+
+def _log_time(line: str) -> float:
+    return time.mktime(time.strptime(line[:19], "%Y-%m-%d %H:%M:%S")) + int(line[20:23]) / 1000
 
 
 def fill_up(engine: EngineRun, story: Story) -> None:
@@ -240,10 +261,12 @@ def judge(archive: Path, names: list[str], story: Story, totals: dict[str, int])
         f"  not there: {missing:,}, of these while the engine was dead {missing - overflow - unexplained:,}, ", end=""
     )
     print(f"while the disk was full {overflow:,} (counted as dropped: {counted:,}), without a reason {unexplained:,}")
+    left_out = int((story.held + TICK_S) * RATE * len(names)) if story.held else 0
+    print(f"  the IOC was held back for {story.held:.1f} s, and may have left out {left_out:,}")
     print(
         f"  the last sample before a kill was {worst:.2f} s older than it at most (10 Hz: 0.1 s; log tick {TICK_S} s)"
     )
-    return closed and not unexplained and not repeated and overflow <= counted
+    return closed and not unexplained and not repeated and overflow <= counted + left_out
 
 
 def main() -> int:

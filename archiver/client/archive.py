@@ -103,7 +103,7 @@ class Archive:
     def at(self, pvs: str | Sequence[str], time: Moment = "now") -> dict[str, Sample]:
         """The newest sample of each PV at or before a time, by name; a PV that has none is not in the answer.
 
-        `pvs`: a list of names, or a glob.
+        `pvs`: a list of names, or a glob. Over HTTP an infinite value comes as NaN.
         """
         names = self.pvs(pvs) if isinstance(pvs, str) else list(dict.fromkeys(pvs))
         return self._way.at(names, moment_ns(time, _now_ns()))

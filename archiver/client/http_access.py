@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -144,7 +145,7 @@ class HttpArchive:
                 name: Sample(
                     name,
                     int(s["secs"]) * NS + int(s["nanos"]),
-                    s["val"],
+                    _number(s["val"]),
                     int(s["severity"]),
                     int(s["status"]),
                     {str(k): str(v) for k, v in s.get("meta", {}).items()},
@@ -159,6 +160,13 @@ class HttpArchive:
         found = self.call("/retrieval/bpl/getVersion")
         version = found.get("version") if isinstance(found, dict) else None
         return [("archive", self.place), ("version", str(version)), ("PVs", str(len(self.names("*"))))]
+
+
+def _number(value: Any) -> Any:
+    """What is no number comes as null, since JSON has none for it."""
+    if isinstance(value, list):
+        return [_number(element) for element in value]
+    return math.nan if value is None else value
 
 
 def _notes(headers: list[str]) -> Iterator[str]:

@@ -99,6 +99,7 @@ def adopted(index: np.ndarray, names: dict[int, str], registry: RegistryWriter) 
 def heal_sidecars(layout: Layout, manifest: Manifest, registry: RegistryWriter) -> Manifest:
     """Make indexes anew that are missing or have another size, and leave out summaries for which that is so."""
     segments = list(manifest.segments)
+    lost: dict[str, str] = {}
     for number, segment in enumerate(segments):
         if segment.place:
             continue
@@ -116,13 +117,14 @@ def heal_sidecars(layout: Layout, manifest: Manifest, registry: RegistryWriter) 
                 written_ns = (folder / segment.name).stat().st_mtime_ns
                 index = adopted(*index_of(place, segment.name, registry, written_ns), registry)
             except (OSError, *DAMAGE) as error:
-                rest = replace(manifest, segments=tuple(segments))
-                manifest = quarantine(layout, rest, {segment.name: f"it has no index, and can't be read: {error}"})
-                return heal_sidecars(layout, manifest, registry)
+                lost[segment.name] = f"it has no index, and can't be read: {error}"
+                continue
             save_index(folder / (segment.stem + INDEX_ENDING), index)
             log.warning("the index of %s is made anew", segment.name)
         segments[number] = sealed(segment, place)
-    return replace(manifest, segments=tuple(segments)) if tuple(segments) != manifest.segments else manifest
+    if tuple(segments) != manifest.segments:
+        manifest = replace(manifest, segments=tuple(segments))
+    return quarantine(layout, manifest, lost) if lost else manifest
 
 
 def channels_of(layout: Layout, segments: Iterable[Segment]) -> np.ndarray:

@@ -57,7 +57,8 @@ def test_both_ways_give_the_same(server: Server):
                 assert one[name].schema.field("value").type == other[name].schema.field("value").type, name
             assert repr(one[name].to_pydict()) == repr(other[name].to_pydict()), name
             assert one[name].schema.metadata == other[name].schema.metadata, name
-        assert repr(http.at("T:*", END)) == repr(files.at("T:*", END))
+        # JSON has no word for an infinite value
+        assert repr(http.at("T:*", END)) == repr(files.at("T:*", END)).replace("inf", "nan")
 
 
 @pytest.mark.parametrize(

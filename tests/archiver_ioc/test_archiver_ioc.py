@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from arch_ioc_stand import TIMEOUT, ArchiverStand
-from support import ROOT, wait_until
+from support import ROOT, free_port, start, wait_until
 
 sys.path.insert(0, str(ROOT))
 
@@ -37,6 +37,7 @@ from owlshift.ioc.catalogue import catalogue
 from owlshift.site import load_site
 
 GOOD, MINOR, MAJOR, INVALID = range(4)
+ANSWERS = ("RetrievalGood", "RetrievalTime")
 
 
 @pytest.fixture
@@ -126,6 +127,19 @@ async def test_an_engine_that_starts_beside_the_ioc_is_no_news(tmp_path: Path) -
         engine._seen = (engine._seen[0], time.monotonic() - 60)
     await ioc._publish()
     assert said[-1] == f"the engine says nothing: the folder {tmp_path / 'archive'} is not there"
+
+
+def test_retrieval_that_is_gone_or_hangs_is_said(stand: ArchiverStand) -> None:
+    stand.write_site(f'http = "127.0.0.1:{free_port()}"')
+    stand.start_ioc()
+    stand.wait_for("no retrieval", lambda good, time: good == [0, MINOR] and time[1] == INVALID, *ANSWERS)
+    process = start(stand.command("retrieval"), "ready", TIMEOUT)
+    stand.processes["retrieval"] = process
+    stand.wait_for("retrieval", lambda good, time: good == [1, GOOD] and 0 < time[0] < 60 and time[1] == GOOD, *ANSWERS)
+    process.signal(signal.SIGSTOP)
+    stand.wait_for("one that hangs", lambda good, time: good == [0, MINOR] and time[1] == INVALID, *ANSWERS)
+    process.signal(signal.SIGCONT)
+    stand.wait_for("it to go on", lambda good, time: good == [1, GOOD] and time[1] == GOOD, *ANSWERS)
 
 
 def test_damaged_pieces_and_a_lost_ledger_are_alarms(stand: ArchiverStand) -> None:
