@@ -18,6 +18,7 @@ import psutil
 import pyarrow.parquet as pq
 
 from archiver.store import StoreWriter
+from archiver.store.manifest import load_manifest
 
 
 class EngineRun:
@@ -114,7 +115,7 @@ class Stored:
 
     @property
     def bytes_per_sample(self) -> float:
-        """Parquet bytes, indexes included, a sample."""
+        """Bytes of segments and what lies beside them, a sample."""
         return self.bytes / max(1, self.samples)
 
 
@@ -133,10 +134,10 @@ def check_counters(archive: Path) -> Stored:
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     samples = lost = size = 0
-    files = sorted((archive / "segments" / "double").glob("*.parquet"))
-    for path in files:
-        size += path.stat().st_size + path.with_suffix(".index.npy").stat().st_size
-        file = pq.ParquetFile(path)
+    segments = [s for s in load_manifest(archive / "manifest.json").segments if s.kind == "double"]
+    for segment in sorted(segments, key=lambda segment: segment.name):
+        size += segment.bytes + sum(beside for _, beside, _ in segment.sidecars)
+        file = pq.ParquetFile(archive / "segments" / segment.name)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group, columns=["pv", "value"])
             names = table.column("pv").combine_chunks()
