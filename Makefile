@@ -71,6 +71,7 @@ bench-archiver: dev
 	$(BIN)/python benchmarks/archive_ingest.py
 	$(BIN)/python benchmarks/archive_ingest.py --max
 	$(BIN)/python benchmarks/archive_many.py
+	$(BIN)/python benchmarks/archive_scale.py
 	$(BIN)/python benchmarks/archive_torture.py
 
 screens: setup
