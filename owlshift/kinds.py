@@ -39,6 +39,10 @@ class IocKind:
     connect and gives the device's place now: `tcp://host:port` or `serial:///dev/…`; it raises `ConnectionError` while
     that is not known (a simulator that has not started).
 
+    `needs_device`: whether there is a device behind it. Without one the backend is "none", and `build` names
+    `(entry: IocEntry, site: Site) -> owlshift.ioc.Ioc`: such an IOC is about the site. It finds the prefixes of all its
+    IOCs, services' included, with `site.prefixes()`, and what services are configured to in `site.services`.
+
     `simulator_app` names a typer app of `owl sim NAME …` commands. Its command `serve` takes `--site FILE --system NAME
     --state DIR`, listens on loopback, writes its place with `write_simulator_place` and prints a line `ready …`.
     None: the kind has no simulator.
@@ -49,6 +53,7 @@ class IocKind:
     config: str
     build: str
     simulator_app: str | None = None
+    needs_device: bool = True
 
 
 @dataclass(frozen=True)

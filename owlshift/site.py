@@ -17,10 +17,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from owlshift.kinds import ServiceKind, ioc_kinds, load_object, services
+from owlshift.kinds import IocKind, ServiceKind, ioc_kinds, load_object, services
 from owlshift.toml_lines import KeyPath, key_lines, line_of
 
 DEFAULT_CA_PORT = 5064
+NO_DEVICE = "none"
+"""The backend of an IOC without a device."""
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -42,10 +44,21 @@ class _Section(BaseModel):
 
 
 def checked_backend(value: str) -> str:
-    """`value` if it says where a device is; ValueError otherwise."""
-    if value == "sim" or re.fullmatch(r"tcp://[^:/\s]+:\d{1,5}|serial:///\S+", value):
+    """`value` if it says where a device is, or that there is none; ValueError otherwise."""
+    if value in ("sim", NO_DEVICE) or re.fullmatch(r"tcp://[^:/\s]+:\d{1,5}|serial:///\S+", value):
         return value
     raise ValueError('should be "sim", "tcp://HOST:PORT" or "serial:///dev/NAME"')
+
+
+def backend_problem(kind: IocKind, backend: Any) -> str | None:
+    """What is wrong with a backend, in itself a proper one, for an IOC of `kind`; None when nothing is."""
+    if not kind.needs_device:
+        return None if backend == NO_DEVICE else f'{kind.name} has no device; should be "{NO_DEVICE}" (or left out)'
+    if backend == NO_DEVICE:
+        return f'{kind.name} needs a device; should be "tcp://HOST:PORT" or alike'
+    if backend == "sim" and kind.simulator_app is None:
+        return f'{kind.name} has no simulator; should be "tcp://HOST:PORT" or alike'
+    return None
 
 
 class CaSection(_Section):
@@ -134,6 +147,14 @@ class Site:
         if self.ca.port != DEFAULT_CA_PORT:
             environment["EPICS_CA_SERVER_PORT"] = str(self.ca.port)
         return environment
+
+    def prefixes(self) -> list[str]:
+        """What the PVs of each IOC of the site begin with, those of services included."""
+        found, known = [entry.prefix for entry in self.iocs], services()
+        for name, config in self.services.items():
+            if (function := known[name].prefixes) is not None:
+                found += load_object(function)(self, config)
+        return found
 
     def ioc(self, system: str) -> IocEntry:
         """The IOC of a system, by its name in any case; KeyError with the names there are."""
@@ -289,9 +310,9 @@ class _Checker:
                 self.problem((*where, "kind"), _unknown(kind_name, list(kinds), "kind of IOC"))
                 continue
             kind = kinds[kind_name]
-            backend = item.get("backend", "sim")
-            if backend == "sim" and kind.simulator_app is None:
-                self.problem((*where, "backend"), f'{kind_name} has no simulator; should be "tcp://HOST:PORT" or alike')
+            backend = item.get("backend", "sim" if kind.needs_device else NO_DEVICE)
+            if (text := backend_problem(kind, backend)) is not None:
+                self.problem((*where, "backend"), text)
             config = item.get("config", {})
             if not isinstance(config, dict):
                 continue
@@ -320,7 +341,9 @@ class _Checker:
             if item["type"] in _IN_TOML:
                 text = _IN_TOML[item["type"]]
             shown = repr(item.get("input"))
-            if len(shown) <= 60 and not isinstance(item.get("input"), dict):
+            if model.model_config.get("hide_input_in_errors"):  # somebody may have put a password there
+                shown = ""
+            if 0 < len(shown) <= 60 and not isinstance(item.get("input"), dict):
                 text = f"{text[:1].lower()}{text[1:]} (it is {shown})"
         for line in text.splitlines() or [text]:
             inner, message = self._inner_path((*where, *location), line)

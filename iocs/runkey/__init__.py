@@ -7,4 +7,5 @@ KIND = IocKind(
     title="Runkeys: snapshot, compare and apply the stand's configuration",
     config="iocs.runkey.config:RunkeyConfig",
     build="iocs.runkey.ioc:build",
+    needs_device=False,
 )

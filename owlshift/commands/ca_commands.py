@@ -13,8 +13,6 @@ import typer
 from rich.table import Table
 
 from owlshift.commands.common import SiteOption, fail, open_site, print_table, use_site_environment
-from owlshift.kinds import load_object, services
-from owlshift.site import Site
 
 SEVERITIES = ("", "MINOR", "MAJOR", "INVALID")
 
@@ -132,7 +130,7 @@ def pvs(
     use_site_environment(site)
     from aioca import DBR_CHAR_STR, caget
 
-    prefixes = _prefixes(site)
+    prefixes = site.prefixes()
 
     async def read() -> list[Any]:
         names = [f"{prefix}IOC:Catalogue" for prefix in prefixes]
@@ -161,15 +159,6 @@ def pvs(
         raise typer.Exit(1)
     if silent:
         raise typer.Exit(1)
-
-
-def _prefixes(site: Site) -> list[str]:
-    """What the PVs of each IOC begin with, those of services included."""
-    prefixes, known = [entry.prefix for entry in site.iocs], services()
-    for name, config in site.services.items():
-        if (function := known[name].prefixes) is not None:
-            prefixes += load_object(function)(site, config)
-    return prefixes
 
 
 def _print_pvs(found: list[dict[str, Any]]) -> None:

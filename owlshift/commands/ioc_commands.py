@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from owlshift.commands.common import SiteOption, StateOption, fail, log_to_stderr, open_site
 from owlshift.kinds import SUPERVISED, IocKind, ioc_kinds, load_object, read_simulator_place
-from owlshift.site import IocEntry, Site, checked_backend
+from owlshift.site import IocEntry, Site, backend_problem, checked_backend
 from owlshift.supervisor import die_with_parent
 
 SIMULATOR_START = 30.0  # seconds that a simulator may take until it says where it is
@@ -51,6 +51,8 @@ def ioc_command(kind: IocKind) -> Callable[..., None]:
                 entry = replace(entry, backend=checked_backend(backend))
             except ValueError as error:
                 fail(f"backend {backend!r} {error}", 2)
+            if (problem := backend_problem(kind, backend)) is not None:
+                fail(f"backend {backend!r}: {problem}", 2)
         if config is not None:
             entry = replace(entry, config=_config(kind, config))
         simulator = None
@@ -62,7 +64,7 @@ def ioc_command(kind: IocKind) -> Callable[..., None]:
         settings = CaServerSettings(interface=interface or site.ca.interface, port=port or site.ca.port)
         try:
             code = serve(
-                load_object(kind.build)(entry, _address(site, entry)),
+                load_object(kind.build)(entry, _address(site, entry) if kind.needs_device else site),
                 settings,
                 state_dir=site.state / "ioc",
                 access_file=site.access_file,
