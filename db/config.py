@@ -141,7 +141,7 @@ def database_urls(site: Site) -> dict[str, str]:
 
 
 def open_store(site: Site, who: Who | None = None) -> Store:
-    """Both databases of a site, for `who` (default: this process's user). SQLite files are made when they are not there.
+    """Both databases of a site, for `who` (default: this process's user). SQLite files are made when needed.
 
     DbConfigError, Unavailable, NotMigrated. It blocks: never to be called on an event loop.
     """
