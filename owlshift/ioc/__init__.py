@@ -13,6 +13,7 @@ from caproto import AlarmStatus
 
 from .access import AccessFileError, AccessSecurity
 from .catalogue import catalogue, catalogue_markdown
+from .config import Config
 from .declare import Alarm, Archive, DeclarationError, PutRefused, Severity, command, readback, setpoint
 from .device import Device, child
 from .health import IocState
@@ -31,6 +32,7 @@ __all__ = [
     "Archive",
     "Array",
     "CaServerSettings",
+    "Config",
     "DeclarationError",
     "Device",
     "Ioc",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .config import config_entry
 from .values import State
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def _pair(pair: tuple[float | None, float | None] | None) -> list[float | None] 
     return [None if side is None or not math.isfinite(side) else side for side in pair]
 
 
-def entry(pv: Pv[Any]) -> dict[str, Any]:
-    """One PV; keys that say nothing are left out."""
+def entry(pv: Pv[Any], prefix: str = "") -> dict[str, Any]:
+    """One PV of the IOC with this prefix; keys that say nothing are left out."""
     declaration, limits = pv.declaration, pv.limits
     if isinstance(pv.type, State):
         severities = {pv.type.labels[int(pv.type.coerce(k))]: s.name for k, s in declaration.severities.items()}
@@ -46,7 +47,7 @@ def entry(pv: Pv[Any]) -> dict[str, Any]:
         "doc": declaration.doc,
         "asg": declaration.asg,
         "save": declaration.save,
-        "config": declaration.config,
+        "config": config_entry(pv, prefix),
         "archive": asdict(declaration.archive) if declaration.archive else None,
         "alarm_info": asdict(declaration.alarm_info) if declaration.alarm_info else None,
         "source": declaration.source,
@@ -57,7 +58,7 @@ def entry(pv: Pv[Any]) -> dict[str, Any]:
 def catalogue(prefix: str, pvs: Iterable[Pv[Any]], objects: Iterable[tuple[str, Device]] = ()) -> dict[str, Any]:
     """The catalogue of an IOC: its PVs, and the prefix and description (`objects`) of each of its devices."""
     described = {name: (type(device).__doc__ or "").strip().partition("\n")[0] for name, device in objects}
-    return {"ioc": prefix, "version": VERSION, "objects": described, "pvs": [entry(pv) for pv in pvs]}
+    return {"ioc": prefix, "version": VERSION, "objects": described, "pvs": [entry(pv, prefix) for pv in pvs]}
 
 
 def catalogue_text(prefix: str, pvs: Iterable[Pv[Any]], objects: Iterable[tuple[str, Device]] = ()) -> str:

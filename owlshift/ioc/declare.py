@@ -22,6 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, TypeVar, Unpack, overload
 
+from .config import Config
 from .values import ENCODING, INT_MAX, INT_MIN, UNITS_BYTES, Array, State, Text, ValueType, value_type
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Declaration(Generic[T]):
     severities: Mapping[Any, Severity] = field(default_factory=dict)
     initial: Any = None
     save: bool = False
-    config: bool = False
+    config: bool | Config = False
     asg: str = "DEFAULT"
     archive: Archive | None = None
     alarm_info: Alarm | None = None
@@ -216,6 +217,10 @@ class Declaration(Generic[T]):
             found += self._initial_problems()
         if self.save and self.kind != "setpoint":
             found.append(f"save=True makes no sense for a {self.kind}")
+        if isinstance(self.config, Config):
+            found += self.config.problems(self.type.numeric)
+        elif not isinstance(self.config, bool):
+            found.append(f"config={self.config!r} is neither a bool nor a Config")
         return found
 
     def _severity_problems(self) -> list[str]:
@@ -274,7 +279,8 @@ class ReadbackOptions(TypedDict, total=False):
     """Of "HIHI", "HIGH", "LOW", "LOLO" (default MAJOR, MINOR, MINOR, MAJOR), or of the states of an enum."""
     initial: Any
     """The value that is good from the start."""
-    config: bool
+    config: bool | Config
+    """It is part of the stand's configuration: runkeys keep it, and write it back in the order that a `Config` says."""
     asg: str
     """Access-security group."""
     archive: Archive | None

@@ -17,10 +17,11 @@ import owlshift
 from .access import AccessSecurity
 from .alarms import stamp
 from .catalogue import catalogue_text
+from .config import config_problems
 from .declare import NAME, DeclarationError, PutRefused, readback
 from .device import Device, Publisher
 from .health import Health, IocState
-from .link import Client, Link
+from .link import IOC_ITSELF, Client, Link
 from .pv import Pv
 from .values import Text
 
@@ -33,6 +34,7 @@ LOG_PERIOD = 1.0
 
 D = TypeVar("D", bound=Device)
 _held: ContextVar[frozenset[int]] = ContextVar("lanes that the running putter holds", default=frozenset())
+_client: ContextVar[Client] = ContextVar("who made the put that is being carried out", default=IOC_ITSELF)
 
 
 class Ioc(Link, Publisher):
@@ -88,7 +90,18 @@ class Ioc(Link, Publisher):
             self._objects.append((name, inner))
         return device
 
+    def check_config(self) -> None:
+        """DeclarationError, a line for each fault, when configuration PVs name what is not there, or go in a circle."""
+        problems = config_problems(self.prefix, self.pvdb)
+        if problems:
+            raise DeclarationError("\n".join(problems))
+
     # For subclasses
+
+    @property
+    def client(self) -> Client:
+        """Who made the put that the running putter carries out; `ioc@itself` outside of putters."""
+        return _client.get()
 
     async def start(self) -> None:
         """Begin work: `self.spawn` poll loops. It must not wait for hardware, since clients wait for it."""
@@ -214,6 +227,7 @@ class Ioc(Link, Publisher):
             task.exception()  # told already; this keeps asyncio from telling it again
 
     async def _run_put(self, lane: asyncio.Lock, pv: Pv[Any], value: Any, who: Client) -> None:
+        _client.set(who)  # this is a task of its own, with a context of its own
         held = _held.get()
         if id(lane) in held:  # a putter that puts to its own lane would wait for itself
             await self._carry_out(pv, value, who)

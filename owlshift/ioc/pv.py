@@ -14,6 +14,7 @@ from caproto import AccessRights, AlarmStatus, ChannelAlarm, ChannelData, Channe
 
 from . import fields
 from .alarms import EPICS_EPOCH, GOOD, AlarmState, Stamp, judge_of, stamp
+from .config import Config
 from .declare import Declaration, Pair, PutRefused, Severity
 from .link import IOC_ITSELF, UNBOUND, Client, Link
 from .server import publish
@@ -47,6 +48,8 @@ class Pv(ChannelData, Generic[T]):
         self.name = declaration.attribute
         self.link: Link = UNBOUND
         self.limits = declaration.limits
+        self.config: Config | None = declaration.config or None if declaration.config is not True else Config()
+        """How it is written as a part of the stand's configuration; None: it is none."""
         self._fields: dict[str, ChannelData] = {}
         self._evaluate = judge_of(self.type, self.limits, declaration.severities)
         self._given = GOOD
@@ -136,6 +139,18 @@ class Pv(ChannelData, Generic[T]):
             value = self._data["value"]
             self._store(value, self._judge(value), self._data["timestamp"])
         self._refresh_fields(*self._fields)
+        self.link.catalogue_changed()
+
+    def set_config(self, **changes: Any) -> None:
+        """Change fields of this PV's `Config`, before the IOC starts; it becomes configuration if it was none.
+
+        ValueError when they make no sense by themselves; names are looked up when the IOC starts.
+        """
+        config = replace(self.config or Config(), **changes)
+        problems = config.problems(self.type.numeric)
+        if problems:
+            raise ValueError(f"{self.name}: " + "; ".join(problems))
+        self.config = config
         self.link.catalogue_changed()
 
     # What the IOC does with it

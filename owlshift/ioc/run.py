@@ -18,6 +18,7 @@ from owlshift.kinds import LOG_FORMAT, RESTART_EXIT_CODE, SUPERVISED
 from .access import AccessFileError, AccessSecurity
 from .alarms import stamp
 from .autosave import Autosave
+from .declare import DeclarationError
 from .health import IocState
 from .ioc import Ioc
 from .server import CaServer
@@ -67,8 +68,9 @@ async def _serve(ioc: Ioc, settings: CaServerSettings, state_dir: Path | None, a
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ioc.ended.set)
     try:
+        ioc.check_config()
         access = _AccessFile(ioc, access_file)
-    except AccessFileError as error:
+    except (AccessFileError, DeclarationError) as error:
         log.error("%s", error)
         return 1
     autosave = None
