@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from db.errors import DbError
+from db.errors import BadInput
 from db.who import Who
 
 if TYPE_CHECKING:
@@ -23,10 +23,6 @@ PASSWORD = "OWLSHIFT_DB_PASSWORD"
 """Of both databases; `OWLSHIFT_DB_STAGING_PASSWORD` and `OWLSHIFT_DB_BACKEND_PASSWORD` have precedence."""
 _SCHEMES = ("sqlite", "postgresql", "mariadb", "mysql")
 _SECRETS = re.compile(r"(?i)(^|[&;])(pass\w*|pwd|sslpassword)=")
-
-
-class DbConfigError(DbError):
-    """The `[db]` section, or the password that belongs to it, can't be used."""
 
 
 def _checked_url(url: str) -> str:
@@ -52,7 +48,7 @@ def _checked_url(url: str) -> str:
     return url
 
 
-Url = Annotated[str, Field(min_length=1, repr=False), AfterValidator(_checked_url)]
+Url = Annotated[str, Field(min_length=1), AfterValidator(_checked_url)]
 
 
 class DbConfig(BaseModel):
@@ -80,7 +76,7 @@ class DbConfig(BaseModel):
     def urls(self, state: Path, folder: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
         """As `places`, with the passwords: not to be shown or logged. `folder` is the site file's.
 
-        DbConfigError when the password file can't be read.
+        BadInput when the password file can't be read.
         """
         known = os.environ if environment is None else environment
         found = {}
@@ -109,10 +105,10 @@ def _read_password(path: Path) -> str:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise DbConfigError(f"db.password_file: {path}: can't be read: {reason}") from None
+        raise BadInput(f"db.password_file: {path}: can't be read: {reason}") from None
     password = text.partition("\n")[0].removesuffix("\r")
     if not password:
-        raise DbConfigError(f"db.password_file: {path}: its first line is empty; it should be the password")
+        raise BadInput(f"db.password_file: {path}: its first line is empty; it should be the password")
     return password
 
 
@@ -136,14 +132,14 @@ def db_config(site: Site) -> DbConfig:
 
 
 def database_urls(site: Site) -> dict[str, str]:
-    """The URLs of a site's databases, "staging" and "backend", with passwords. DbConfigError."""
+    """The URLs of a site's databases, "staging" and "backend", with passwords. BadInput."""
     return db_config(site).urls(site.state, site.path.parent)
 
 
 def open_store(site: Site, who: Who | None = None) -> Store:
     """Both databases of a site, for `who` (default: this process's user). SQLite files are made when needed.
 
-    DbConfigError, Unavailable, NotMigrated. It blocks: never to be called on an event loop.
+    BadInput, Unavailable, NotMigrated. It blocks: never to be called on an event loop.
     """
     from db.store import Store
 
