@@ -1,0 +1,193 @@
+"""Trees as they are stored: one recursive query for all places, one for all payload infos, content as a stream."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sqlalchemy import Connection
+
+from db.blobs import get_blobs
+from db.errors import NotFound
+from db.nodes import CHILD, PARENT, VIEW, Below, Node, PayloadInfo, Row, parse_meta, split_path
+from db.rows import fetch, fetch_in
+
+def _reach(view: str | None) -> str:
+    along = "" if view is None else " AND c.view = :view"
+    return f"""
+WITH RECURSIVE reach(id) AS (
+  SELECT id FROM object WHERE id = :root
+  UNION
+  SELECT c.child_id FROM reach JOIN connection c ON c.parent_id = reach.id{along}
+)"""
+
+
+def _places(view: str | None) -> str:
+    along = "" if view is None else " AND c.view = :view"
+    return f"""{_reach(view)}
+SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta, o.lineage, o.type, o.name, o.serial, o.meta, o.digest
+FROM reach JOIN connection c ON c.parent_id = reach.id{along} JOIN object o ON o.id = c.child_id"""
+
+
+_PAYLOAD = "op.object_id, p.id, op.role, p.type, p.name, p.format, p.sha256, p.size, p.meta"
+_SOME_PAYLOADS = f"""
+SELECT {_PAYLOAD}
+FROM object_payload op JOIN payload p ON p.id = op.payload_id WHERE op.object_id IN {{ids}}"""
+_FEW = 3
+"""Nodes whose payloads are asked for one by one; after that all of the tree are fetched."""
+_TOGETHER = 64 << 20
+"""Bytes of payloads that `load` holds at a time."""
+
+Source = Callable[[], AbstractContextManager[Connection]]
+
+
+def payload_infos(connection: Connection, object_ids: Iterable[str]) -> dict[str, dict[str, PayloadInfo]]:
+    """Object id -> role -> payload; objects without any are absent."""
+    return _by_object(fetch_in(connection, _SOME_PAYLOADS, object_ids))
+
+
+def _by_object(rows: Iterable[Sequence[Any]]) -> dict[str, dict[str, PayloadInfo]]:
+    found: defaultdict[str, dict[str, PayloadInfo]] = defaultdict(dict)
+    for object_id, id_, role, type_, name, format_, sha256, size, meta in rows:
+        found[object_id][role] = PayloadInfo(id_, role, type_, name, format_, sha256.hex(), size, parse_meta(meta))
+    return {key: dict(sorted(roles.items())) for key, roles in found.items()}
+
+
+class Tree:
+    """A runkey's tree in one view, or (view None) in all of them."""
+
+    def __init__(self, root: Row, rows: Sequence[Row], view: str | None, source: Source) -> None:
+        self.view = view
+        self.rows = rows
+        """All places except the root, as read."""
+        self._source = source
+        self.rows_of: defaultdict[str, list[Row]] = defaultdict(list)
+        """Object id -> the places of its children."""
+        for row in rows:
+            self.rows_of[row[PARENT]].append(row)
+        self._infos: dict[str, dict[str, PayloadInfo]] = {}
+        self._complete = False
+        self._asked = 0
+        self.root = Node(Below(self.rows_of, self._payloads_of), root, None)
+
+    def __len__(self) -> int:
+        """Of one view: its places, with the root. Of all views: its objects."""
+        return len(self.rows) + 1 if self.view is not None else len({row[CHILD] for row in self.rows}) + 1
+
+    def node(self, path: str) -> Node:
+        """NotFound names what is alike."""
+        node = self.root
+        for name in split_path(path):
+            child = node.child(name)
+            if child is None:
+                raise NotFound(f"{node.path} has no {name!r}{alike(name, (c.name for c in node.children))}")
+            node = child
+        return node
+
+    def walk(self) -> Iterator[Node]:
+        """All nodes, parents before their children."""
+        return self.root.walk()
+
+    def find(self, type: str | None = None, name: str = "*") -> list[Node]:
+        """Nodes of that type whose name fits a pattern like `FE*`."""
+        return [node for node in self.walk() if type in (None, node.type) and fnmatchcase(node.name, name)]
+
+    def load_payloads(self, connection: Connection | None = None) -> None:
+        """All payload infos, in one query."""
+        with self._source() if connection is None else nullcontext(connection) as source:
+            sql = f"""{_reach(self.view)}
+SELECT {_PAYLOAD}
+FROM reach JOIN object_payload op ON op.object_id = reach.id JOIN payload p ON p.id = op.payload_id"""
+            self._infos = _by_object(fetch(source, sql, root=self.root.id, **_values(self.view)))
+        self._complete = True
+
+    def _payloads_of(self, node: Node) -> dict[str, PayloadInfo]:
+        if not self._complete and node.id not in self._infos:
+            self._asked += 1
+            if self._asked > _FEW:
+                self.load_payloads()
+            else:
+                ids = [node.id] if node.parent is None else [n.id for n in node.parent.children]
+                with self._source() as connection:
+                    found = payload_infos(connection, ids)
+                self._infos.update({id_: found.get(id_, {}) for id_ in ids})
+        return self._infos.get(node.id, {})
+
+
+def _values(view: str | None) -> dict[str, str]:
+    return {} if view is None else {"view": view}
+
+
+def alike(name: str, names: Iterable[str]) -> str:
+    """The end of a message about a name that there is not: which ones are like it."""
+    close = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
+    return f": is it {' or '.join(repr(n) for n in close)}?" if close else ""
+
+
+def read_tree(
+    connection: Connection,
+    root_id: str,
+    view: str | None = VIEW,
+    *,
+    payloads: bool = False,
+    source: Source | None = None,
+) -> Tree:
+    """The tree below an object, by one query; in one view, or (None) in all.
+
+    Payload infos are fetched at their first use, from `source`, or from the connection, which is then to stay open.
+    NotFound: no such object.
+    """
+    rows = fetch(
+        connection, "SELECT id, lineage, type, name, serial, meta, digest FROM object WHERE id = :root", root=root_id
+    )
+    if not rows:
+        raise NotFound(f"there is no object {root_id}")
+    root = (None, rows[0][0], "", 0, "{}", *rows[0][1:])
+    places = fetch(connection, _places(view), root=root_id, **_values(view))
+    tree = Tree(root, places, view, source or (lambda: nullcontext(connection)))
+    if payloads:
+        tree.load_payloads(connection)
+    return tree
+
+
+def load(
+    connection: Connection, what: Tree | Iterable[Node], roles: Iterable[str] | None = None
+) -> Iterator[tuple[Node, PayloadInfo, bytes]]:
+    """Nodes with the content of their payloads, some 64 MB of it at a time; of these roles only, or of all.
+
+    Damaged: content that does not fit its hash.
+    """
+    wanted = None if roles is None else set(roles)
+    if isinstance(what, Tree):
+        what.load_payloads(connection)
+        nodes: Iterable[Node] = what.walk()
+    else:
+        nodes = what
+    for chosen in _portions(connection, nodes, wanted):
+        users: defaultdict[bytes, list[tuple[Node, PayloadInfo]]] = defaultdict(list)
+        for node, info in chosen:
+            users[bytes.fromhex(info.sha256)].append((node, info))
+        for sha256, content in get_blobs(connection, list(users)):
+            for node, info in users[sha256]:
+                yield node, info, content
+
+
+def _portions(
+    connection: Connection, nodes: Iterable[Node], roles: set[str] | None
+) -> Iterator[list[tuple[Node, PayloadInfo]]]:
+    chosen: list[tuple[Node, PayloadInfo]] = []
+    size = 0
+    for node in nodes:
+        for role, info in node.payloads.items():
+            if roles is None or role in roles:
+                chosen.append((node, info))
+                size += info.size
+        if size >= _TOGETHER:
+            yield chosen
+            chosen, size = [], 0
+    if chosen:
+        yield chosen
