@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import zstandard
-from sqlalchemy import Connection, LargeBinary, bindparam, text
+from sqlalchemy import Connection, bindparam, select
 
 from db.errors import BadInput, Damaged, NotFound
+from db.models import Blob
 
 LEVEL = 1
 RAW, ZSTD = 0, 1
@@ -90,11 +91,9 @@ def present(connection: Connection, hashes: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-_PRESENT = text("SELECT sha256 FROM blob WHERE sha256 IN :hashes").bindparams(
-    bindparam("hashes", expanding=True, type_=LargeBinary())
-)
-_SELECT = text("SELECT sha256, codec, size, data FROM blob WHERE sha256 IN :hashes").bindparams(
-    bindparam("hashes", expanding=True, type_=LargeBinary())
+_PRESENT = select(Blob.sha256).where(Blob.sha256.in_(bindparam("hashes", expanding=True)))
+_SELECT = select(Blob.sha256, Blob.codec, Blob.size, Blob.data).where(
+    Blob.sha256.in_(bindparam("hashes", expanding=True))
 )
 
 Row = tuple[bytes, int, int, bytes]
@@ -109,7 +108,7 @@ def _insert(connection: Connection, rows: Sequence[Row]) -> None:
     sql = {
         "sqlite": "INSERT OR IGNORE INTO blob (sha256, codec, size, data) VALUES (?, ?, ?, ?)",
         "postgresql": "INSERT INTO blob (sha256, codec, size, data) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-    }.get(connection.dialect.name, "INSERT IGNORE INTO blob (sha256, codec, size, data) VALUES (%s, %s, %s, %s)")
+    }.get(connection.dialect.name, "INSERT IGNORE INTO `blob` (sha256, codec, size, data) VALUES (%s, %s, %s, %s)")
     connection.exec_driver_sql(sql, list(rows))
 
 

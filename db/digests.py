@@ -53,19 +53,17 @@ def object_digest(
 
     with hashes as hexadecimal digits. BadInput for metadata that JSON can't say.
     """
+    own: list[list[Any]] = [
+        [role, kind, title, form, _hex(sha), about] for role, kind, title, form, sha, about in payloads
+    ]
+    below: list[list[Any]] = [[view, pos, title, _hex(digest), edge] for view, pos, edge, title, digest in children]
     said = [
         type,
         name,
         serial,
         meta,
-        sorted(
-            ([role, kind, title, form, _hex(sha), about] for role, kind, title, form, sha, about in payloads),
-            key=lambda p: p[0],
-        ),
-        sorted(
-            ([view, pos, title, _hex(digest), edge] for view, pos, edge, title, digest in children),
-            key=lambda c: c[:4],
-        ),
+        sorted(own, key=lambda p: p[0]),
+        sorted(below, key=lambda c: c[:4]),
     ]
     try:
         text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)

@@ -12,6 +12,8 @@ DbError
 └── NotMigrated     the tables are not (yet) those of this program
 """
 
+# ruff: noqa: N818  (what happened, in the words of operators)
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,0 +1,24 @@
+"""Databases of all three kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from db_servers import KINDS, fresh_url
+
+from db.database import Database
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, one test for each kind."""
+    return fresh_url(request.param)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An open database with all tables, one test for each kind."""
+    opened = Database.open(database_url, name="staging")
+    yield opened
+    opened.close()
