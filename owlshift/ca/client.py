@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -14,6 +14,7 @@ from owlshift.ca import messages
 from owlshift.ca.addresses import CaAddresses
 from owlshift.ca.batch import ChannelInfo, Sink
 from owlshift.ca.beacons import Beacons
+from owlshift.ca.bulk import Bulk, late
 from owlshift.ca.channel import Channel, State
 from owlshift.ca.directory import Directory
 from owlshift.ca.protocol import (
@@ -23,7 +24,6 @@ from owlshift.ca.protocol import (
     TIME_OFFSET,
     Access,
     CaError,
-    CaTimeoutError,
     Command,
     Dbr,
 )
@@ -186,7 +186,7 @@ class Client:
                 circuit.send(messages.message(Command.READ_NOTIFY, b"", dbr + TIME_OFFSET, count, channel.sid, number))
                 code, got, payload = await future
         except TimeoutError as error:
-            raise _late(channel, timeout) from error
+            raise late(channel, timeout) from error
         finally:
             if number is not None:
                 self._pending.forget(number)
@@ -216,10 +216,47 @@ class Client:
                 circuit.send(messages.message(Command.WRITE_NOTIFY, payload, dbr, count, channel.sid, number))
                 await future
         except TimeoutError as error:
-            raise _late(channel, timeout) from error
+            raise late(channel, timeout) from error
         finally:
             if number is not None:
                 self._pending.forget(number)
+
+    async def read_many(self, names: Iterable[str], *, timeout: float = DEFAULT_TIMEOUT) -> list[Reading | CaError]:
+        """Read thousands of channels in one go; the result has the names' order.
+
+        Within `timeout` seconds for search, connection and all answers together. What cannot be had is a CaError in
+        its place. ValueError, before anything is asked, for what can be no channel name.
+        """
+        bulk = Bulk(self._running(), self._pending, timeout)
+        return await bulk.read([self._channel(name) for name in names])
+
+    async def write_many(
+        self,
+        values: Mapping[str, Any],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        done: Callable[[int], None] | None = None,
+    ) -> list[CaError | ValueError | TypeError | None]:
+        """Write thousands of channels (name -> value) with completion, all at once.
+
+        None where the server says that all is done; an exception where it refused, where no answer came within
+        `timeout` seconds (the put may still be carried out), or where the value cannot be of the channel's type.
+        `done` is called with the place of each that has been answered, or whose circuit was lost.
+        """
+        bulk = Bulk(self._running(), self._pending, timeout)
+        return await bulk.write([self._channel(name) for name in values], values.values(), done)
+
+    def access(self, name: str) -> Access | None:
+        """What the server lets this client do with a channel that was read or written; None while disconnected."""
+        channel = self._by_name.get(name)
+        return channel.access if channel is not None and channel.state is State.LIVE else None
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Let go of channels that were read or written, not subscribed to; unknown names are ignored."""
+        found = [self._by_name[name] for name in names if name in self._by_name and not self._by_name[name].mask]
+        for channel in found:
+            del self._by_name[channel.name]
+        self._running().remove(channel.id for channel in found)
 
     def _channel(self, name: str) -> Channel:
         channel = self._by_name.get(name)
@@ -227,13 +264,6 @@ class Client:
             channel = self._running().add([name], DBE(0), 0)[0]
             self._by_name[name] = channel
         return channel
-
-
-def _late(channel: Channel, timeout: float) -> CaTimeoutError:
-    if channel.state is State.SEARCHING:
-        return CaTimeoutError(f"{channel.name}: no server has it (searched for {timeout:g} s)")
-    host = channel.circuit.host if channel.circuit is not None else "the server"
-    return CaTimeoutError(f"{channel.name}: no answer from {host} within {timeout:g} s")
 
 
 def _user() -> str:

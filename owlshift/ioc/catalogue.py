@@ -47,7 +47,7 @@ def entry(pv: Pv[Any], prefix: str = "") -> dict[str, Any]:
         "doc": declaration.doc,
         "asg": declaration.asg,
         "save": declaration.save,
-        "config": config_entry(pv, prefix),
+        "config": config_entry(pv, prefix) or False,
         "archive": asdict(declaration.archive) if declaration.archive else None,
         "alarm_info": asdict(declaration.alarm_info) if declaration.alarm_info else None,
         "source": declaration.source,
