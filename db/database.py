@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from db import migrations, schema
 from db.engines import make_engine, shown_url
-from db.errors import DbError, NotMigrated, Unavailable
-from db.schema import check_schema, migrate, schema_revision
+from db.errors import DbError, Unavailable
 from db.translate import translate
 
 PING_TIMEOUT = 5.0
@@ -45,13 +45,13 @@ class Database:
         database = cls(engine, name, dialect)
         try:
             with database.errors():
-                if schema_revision(engine) is None or not check_schema(engine):
-                    if not create:
-                        raise NotMigrated(
-                            f"{database.label} has not (all of) the tables that this version of owlshift needs: "
-                            "run `owl runkey init`"
-                        )
-                    migrate(engine)
+                with engine.connect() as connection:
+                    revision = schema.current(connection)
+                    connection.rollback()
+                    if create and revision != migrations.REVISION:
+                        schema.migrate(connection, dialect, database.label)
+                    else:
+                        schema.check(revision, database.label)
         except BaseException:
             engine.dispose()
             raise
@@ -152,6 +152,3 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-_ = event

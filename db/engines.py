@@ -127,6 +127,7 @@ def _prepare_sqlite(engine: Engine, path: str) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA recursive_triggers = ON")  # REPLACE is a deletion, too
         record.info["file"] = _identity(path)
 
     @event.listens_for(engine, "checkout")
