@@ -74,7 +74,7 @@ class Below:
     __slots__ = ("payloads_of", "rows_of")
 
     def __init__(
-        self, rows_of: Mapping[str, Sequence[Row]], payloads_of: Callable[[Node], dict[str, PayloadInfo]]
+        self, rows_of: Mapping[str, Sequence[Row]], payloads_of: Callable[[str], dict[str, PayloadInfo]]
     ) -> None:
         self.rows_of = rows_of
         self.payloads_of = payloads_of
@@ -180,14 +180,21 @@ class Node:
     def payloads(self) -> dict[str, PayloadInfo]:
         """By role, in the order of the roles."""
         if self._payloads is None:
-            self._payloads = self._below.payloads_of(self)
+            self._payloads = self._below.payloads_of(self.id)
         return self._payloads
+
+    @property
+    def row(self) -> Row:
+        """As it was read."""
+        return self._row
 
     def walk(self) -> Iterator[Node]:
         """This node and all below it, parents first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting.extend(reversed(node.children))
 
 
 def _order(row: Row) -> tuple[Any, ...]:

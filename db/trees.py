@@ -16,6 +16,7 @@ from db.errors import NotFound
 from db.nodes import CHILD, PARENT, VIEW, Below, Node, PayloadInfo, Row, parse_meta, split_path
 from db.rows import fetch, fetch_in
 
+
 def _reach(view: str | None) -> str:
     along = "" if view is None else " AND c.view = :view"
     return f"""
@@ -72,7 +73,7 @@ class Tree:
         self._infos: dict[str, dict[str, PayloadInfo]] = {}
         self._complete = False
         self._asked = 0
-        self.root = Node(Below(self.rows_of, self._payloads_of), root, None)
+        self.root = Node(Below(self.rows_of, self.payloads_of), root, None)
 
     def __len__(self) -> int:
         """Of one view: its places, with the root. Of all views: its objects."""
@@ -105,17 +106,16 @@ FROM reach JOIN object_payload op ON op.object_id = reach.id JOIN payload p ON p
             self._infos = _by_object(fetch(source, sql, root=self.root.id, **_values(self.view)))
         self._complete = True
 
-    def _payloads_of(self, node: Node) -> dict[str, PayloadInfo]:
-        if not self._complete and node.id not in self._infos:
+    def payloads_of(self, object_id: str) -> dict[str, PayloadInfo]:
+        """Those of an object of this tree, by role."""
+        if not self._complete and object_id not in self._infos:
             self._asked += 1
             if self._asked > _FEW:
                 self.load_payloads()
             else:
-                ids = [node.id] if node.parent is None else [n.id for n in node.parent.children]
                 with self._source() as connection:
-                    found = payload_infos(connection, ids)
-                self._infos.update({id_: found.get(id_, {}) for id_ in ids})
-        return self._infos.get(node.id, {})
+                    self._infos[object_id] = payload_infos(connection, [object_id]).get(object_id, {})
+        return self._infos.get(object_id, {})
 
 
 def _values(view: str | None) -> dict[str, str]:
