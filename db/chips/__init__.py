@@ -1,1 +1,1 @@
-"""Formats of front-end chips: chip files, connectivity, controllers and scans of YARR; pixel maps and their pictures."""
+"""Formats of front-end chips: chip files, connectivity, controllers and scans of YARR; pixel maps, their pictures."""

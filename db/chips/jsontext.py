@@ -5,6 +5,7 @@ Strict: UTF-8, no key twice in an object, no NaN, no infinities, not nested deep
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -193,7 +194,7 @@ def replace(data: bytes, changes: Mapping[tuple[Key, ...], Any], file: str = "")
         if not same(old, new):
             places.append((place.start, place.end, one_line(new)))
     places.sort(reverse=True)
-    for (start, _, _), (_, end, _) in zip(places, places[1:], strict=False):
+    for (start, _, _), (_, end, _) in itertools.pairwise(places):
         if end > start:
             raise bad(file, "", "a value and another one within it are to be changed at once")
     for start, end, new in places:

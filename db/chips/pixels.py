@@ -9,6 +9,7 @@ fits: its arrays are uint8 [2, cols, rows], the second byte being bit 0 LCap, bi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,9 +69,9 @@ class PixelMap:
         return self.array[0] if self.array.ndim == 3 else self.array
 
 
-def pack(kind: ChipType, fields: dict[str, NDArray[np.int16] | NDArray[np.uint8]]) -> Map:
+def pack(kind: ChipType, fields: Mapping[str, NDArray[np.integer]]) -> Map:
     """A pixel map of arrays [cols, rows] by name (Enable, TDAC, …), whose values are in range."""
-    first = fields["Enable"].astype(np.uint8)
+    first: Map = fields["Enable"].astype(np.uint8)
     first |= fields["Hitbus"].astype(np.uint8) << 2
     if "InjEn" in fields:
         first |= fields["InjEn"].astype(np.uint8) << 1
@@ -78,7 +79,8 @@ def pack(kind: ChipType, fields: dict[str, NDArray[np.int16] | NDArray[np.uint8]
         first |= _BITS_OF[fields["TDAC"].astype(np.int8).view(np.uint8)]
         return first
     first |= fields["TDAC"].astype(np.uint8) << 3
-    second = fields["LCap"].astype(np.uint8) | fields["SCap"].astype(np.uint8) << 1
+    second: Map = fields["LCap"].astype(np.uint8)
+    second |= fields["SCap"].astype(np.uint8) << 1
     second |= fields["FDAC"].astype(np.uint8) << 2
     return np.stack((first, second))
 

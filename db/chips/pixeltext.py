@@ -100,7 +100,7 @@ class Layout:
         line = kind.line.encode()
         if sorted(self.fields) != sorted(kind.fields) or len(self.joins) != len(self.fields):
             return False
-        joins = (re.fullmatch(rb'\s*,\s*"' + f.encode() + rb'"\s*:\s*', j, re.ASCII) for f, j in self._pairs())
+        joins = (re.fullmatch(rb'\s*,\s*"' + f.encode() + rb'"\s*:\s*', j, re.ASCII) for f, j in self.pairs())
         first = rb'\s*\{\s*"' + line + rb'"\s*:\s*'
         return bool(
             _GLUE.fullmatch(self.glue)
@@ -113,7 +113,8 @@ class Layout:
             and _SHUT.fullmatch(self.shut)
         )
 
-    def _pairs(self) -> list[tuple[str, bytes]]:
+    def pairs(self) -> list[tuple[str, bytes]]:
+        """The fields, and the text before the list of each."""
         return list(zip(self.fields, self.joins, strict=True))
 
 
@@ -164,7 +165,7 @@ def read(kind: ChipType, data: bytes, start: int, glue: bytes) -> tuple[Map, Lay
         return None
     texts: dict[str, list[bytes]] = {field: [] for field in layout.fields}
     # (text before a list, its length, where the list goes)
-    steps = [(join + layout.open, len(join) + len(layout.open), texts[field]) for field, join in layout._pairs()]
+    steps = [(join + layout.open, len(join) + len(layout.open), texts[field]) for field, join in layout.pairs()]
     shut, width = layout.shut, len(layout.shut)
     at, before = start, layout.head
     for number in range(kind.first, kind.first + kind.lines):
