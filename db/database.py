@@ -67,10 +67,10 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns SQLAlchemy's errors of the block into ours."""
+        """Turns errors of SQLAlchemy and of its driver into ours."""
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, self.engine.dialect.loaded_dbapi.Error) as error:
             raise translate(error, self.label, self.engine.url.password) from error
 
     @contextmanager

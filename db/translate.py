@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from db.errors import BadInput, Busy, Damaged, DbError, Exists, Forbidden, NotFound, NotMigrated, Unavailable
@@ -73,7 +73,7 @@ SAYS: dict[Kind, str] = {
 }
 
 
-def translate(error: SQLAlchemyError, where: str, password: str | None = None) -> DbError:
+def translate(error: Exception, where: str, password: str | None = None) -> DbError:
     """The error as one of ours; `where` says which database; `password` is never in the text."""
     kind = _kind(error)
     why = _reason(error)
@@ -82,14 +82,17 @@ def translate(error: SQLAlchemyError, where: str, password: str | None = None) -
     return kind(SAYS[kind].format(where=where, why=why))
 
 
-def _kind(error: SQLAlchemyError) -> Kind:
+def _kind(error: Exception) -> Kind:
     if isinstance(error, PoolTimeout):
         return Busy
-    if not isinstance(error, StatementError):
+    lost = False
+    original: BaseException | None = error  # of the driver itself
+    if isinstance(error, DBAPIError):
+        original, lost = error.orig, error.connection_invalidated
+    elif isinstance(error, StatementError):
+        return BadInput if isinstance(error.orig, ValueError | TypeError | OverflowError) else DbError
+    elif isinstance(error, SQLAlchemyError):
         return DbError
-    original = error.orig
-    if not isinstance(error, DBAPIError):
-        return BadInput if isinstance(original, ValueError | TypeError | OverflowError) else DbError
     state = getattr(original, "sqlstate", None)
     module = type(original).__module__.partition(".")[0]
     if module == "sqlite3":
@@ -97,7 +100,7 @@ def _kind(error: SQLAlchemyError) -> Kind:
         for part, kind in SQLITE:
             if part in text:
                 return kind
-        return Forbidden if isinstance(error, IntegrityError) else DbError
+        return Forbidden if type(original).__name__ == "IntegrityError" else DbError
     if module in ("pymysql", "MySQLdb"):
         number = original.args[0] if original is not None and original.args else 0
         if isinstance(number, int) and number in MARIADB:
@@ -108,13 +111,13 @@ def _kind(error: SQLAlchemyError) -> Kind:
                 return kind
     elif module == "psycopg" and type(original).__name__ == "OperationalError":
         return Unavailable  # psycopg could not even connect
-    return Unavailable if error.connection_invalidated else DbError
+    return Unavailable if lost else DbError
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     """What the driver says, without SQLAlchemy's SQL and links, in one line."""
-    original = error.orig if isinstance(error, StatementError) else None
-    if original is None:
+    original = error.orig if isinstance(error, StatementError) else error
+    if original is None or isinstance(original, SQLAlchemyError):
         said = str(error)
     elif type(original).__module__.partition(".")[0] in ("pymysql", "MySQLdb") and len(original.args) > 1:
         said = str(original.args[1])

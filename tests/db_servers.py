@@ -87,10 +87,10 @@ class Server(ABC):
                 return pwd.getpwnam(name)
         raise RuntimeError("there is no user to run a server as")
 
-    def run(self, argv: Sequence[str], **options: object) -> None:
+    def run(self, argv: Sequence[str], *more: str) -> None:
         """Run a tool of the server as its user; AssertionError with what it said when it fails."""
         done = subprocess.run(
-            argv,
+            [*argv, *more],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -195,8 +195,8 @@ class PostgreSQL(Server):
         initdb = self._tool("initdb")
         assert initdb is not None
         self.run(
-            [initdb, "-D", str(self.data), "-U", "owlshift", "--auth=scram-sha-256", f"--pwfile={word}"]
-            + ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+            [initdb, "-D", str(self.data), "-U", "owlshift", "--auth=scram-sha-256", f"--pwfile={word}"],
+            *("--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"),
         )
 
     def command(self) -> list[str]:
@@ -211,7 +211,12 @@ class PostgreSQL(Server):
         import psycopg
 
         with psycopg.connect(
-            host="127.0.0.1", port=self.port, user="owlshift", password=self.password, dbname="postgres", autocommit=True
+            host="127.0.0.1",
+            port=self.port,
+            user="owlshift",
+            password=self.password,
+            dbname="postgres",
+            autocommit=True,
         ) as connection:
             connection.execute(sql)  # type: ignore[arg-type]
 
@@ -245,8 +250,8 @@ class MariaDB(Server):
         install = self._tool("mariadb-install-db")
         assert install is not None
         self.run(
-            [install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal"]
-            + ["--skip-test-db", "--innodb-log-file-size=48M", "--innodb-fast-shutdown=1"]
+            [install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal"],
+            *("--skip-test-db", "--innodb-log-file-size=96M"),
         )
         first = self.folder / "first.sql"
         first.write_text(
@@ -266,7 +271,7 @@ class MariaDB(Server):
             "pid-file": self.folder / "pid",
             "init-file": self.folder / "first.sql",
             "skip-name-resolve": 1,
-            "innodb-log-file-size": "48M",
+            "innodb-log-file-size": "96M",
             "innodb-flush-log-at-trx-commit": 1 if self.durable else 0,
         }
         return [mariadbd, "--no-defaults", *(f"--{k}={v}" for k, v in options.items())]

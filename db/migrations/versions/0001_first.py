@@ -41,7 +41,8 @@ def table(name: str, *items: sa.schema.SchemaItem) -> None:
 
 def col(name: str, type_: Any, *items: Any, **options: Any) -> sa.Column[Any]:
     """A column that holds a value in every row unless `nullable` says otherwise."""
-    return sa.Column(name, type_, *items, **({"nullable": False} | options))
+    options.setdefault("nullable", False)
+    return sa.Column(name, type_, *items, **options)
 
 
 table(
