@@ -132,12 +132,12 @@ def _difference(setting: Setting, item: Item, now: Live | None) -> Difference | 
 
     if problem := type_problem(setting, item):
         return differ("type", problem)
-    if now is not None and now.readback_bad:
-        return differ("disconnected", f"shall be {stored}, and {item.readback} cannot be read: {now.readback_bad}")
-    if now is not None and now.undefined and item.writable:
-        return differ("value", f"has no valid value, shall be {stored}")
-    if now is None or now.value is None:
+    if now is None or not now.readable:
         return differ("disconnected", f"shall be {stored}, and cannot be read: {now.reason if now else 'not asked'}")
+    if not now.vouched or (now.value is None and not item.writable):
+        return differ("disconnected", f"shall be {stored}, but {now.reason}")
+    if now.value is None:
+        return differ("value", f"has no valid value, shall be {stored}")
     if same(item, setting.value, now.value):
         # the device has it although something else was asked for last: writing it again would change the setpoint only
         return None

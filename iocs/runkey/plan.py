@@ -7,7 +7,7 @@ declaration says; one whose value goes down comes before its limits (`lower_firs
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from iocs.runkey.catalogues import Catalogue, Item
@@ -112,8 +112,12 @@ def make_plan(
     catalogue: Catalogue,
     live: Mapping[str, Live],
     blockers: Mapping[str, str | None],
+    first: int = 0,
 ) -> Plan:
-    """The plan that makes the stand what `settings` say. `blockers`: what the PVs of `blocked_by` are, as text."""
+    """The plan that makes the stand what `settings` say. `blockers`: what the PVs of `blocked_by` are, as text.
+
+    Puts are numbered from `first` on.
+    """
     refusals: list[str] = [f"{system}: {why}" for system, why in comparison.unread.items()]
     left: list[str] = []
     wanted = {setting.pv: setting for setting in settings}
@@ -131,7 +135,7 @@ def make_plan(
             puts.append(Put(item, now.value, convert(setting.value, item)))
     if not refusals:
         try:
-            return Plan(in_levels(puts), (), tuple(left))
+            return Plan(in_levels(puts, catalogue.items, first), (), tuple(left))
         except CircleError as error:
             refusals.append(str(error))
     return Plan((), tuple(refusals), tuple(left))
@@ -151,40 +155,63 @@ def refusals_of(item: Item, value: Value, now: Live, blockers: Mapping[str, str 
     found = []
     if not now.writable:
         found.append("the access security does not let us write it")
+    if value == []:
+        found.append("an array of no elements cannot be put over Channel Access")
+    found += blocks_of(item, blockers)
+    if numeric(item.type):
+        numbers = value if isinstance(value, list) else [value]
+        found += _outside(item, numbers)
+    return found
+
+
+def blocks_of(item: Item, blockers: Mapping[str, str | None]) -> list[str]:
+    """What forbids writing the item now."""
+    found = []
     for name, blocking in item.blocked_by.items():
         if name not in blockers or blockers[name] is None:
             found.append(f"{name}, which can block it, cannot be read")
         elif blockers[name] == blocking:
             found.append(f"blocked: {name} is {blocking}")
-    if numeric(item.type):
-        numbers = value if isinstance(value, list) else [value]
-        low, high = item.control or (None, None)
-        for number in numbers:
-            if not isinstance(number, int | float) or number != number:
-                found.append(f"{show_value(number)} is no setting")
-            elif (low is not None and number < low) or (high is not None and number > high):
-                span = f"{'' if low is None else f'{low:g}'}…{'' if high is None else f'{high:g}'}"
-                found.append(f"{show_value(number, item.units)} is outside of its limits {span}")
-            else:
-                continue
-            break
     return found
+
+
+def _outside(item: Item, numbers: Sequence[Any]) -> list[str]:
+    low, high = item.control or (None, None)
+    for number in numbers:
+        if not isinstance(number, int | float) or number != number:
+            return [f"{show_value(number)} is no setting"]
+        if (low is not None and number < low) or (high is not None and number > high):
+            span = f"{'' if low is None else f'{low:g}'}…{'' if high is None else f'{high:g}'}"
+            return [f"{show_value(number, item.units)} is outside of its limits {span}"]
+    return []
 
 
 class CircleError(Exception):
     """The declared order goes in a circle."""
 
 
-def order_of(puts: Sequence[Put]) -> dict[str, set[str]]:
-    """For each PV those of `puts` that must be done before it. Dependencies hold across PVs that stay as they are."""
+def order_of(puts: Sequence[Put], items: Mapping[str, Item]) -> dict[str, set[str]]:
+    """For each PV those of `puts` that must be done before it.
+
+    What a PV comes after holds through PVs (of `items`) that stay as they are.
+    """
     changed = {put.pv: put for put in puts}
     before: dict[str, set[str]] = {pv: set() for pv in changed}
     for put in puts:
         goes_down = _goes_down(put)
-        for name in put.item.after:
-            if name not in changed:
+        seen: set[tuple[str, bool]] = set()
+        # (PV, whether all the way to it goes from values to their limits)
+        waiting = [(name, name in put.item.lower_first) for name in put.item.after]
+        while waiting:
+            name, limit = waiting.pop()
+            if (name, limit) in seen or name == put.pv:
                 continue
-            if goes_down and name in put.item.lower_first:
+            seen.add((name, limit))
+            if name not in changed:
+                through = items.get(name)
+                if through is not None:
+                    waiting += [(one, limit and one in through.lower_first) for one in through.after]
+            elif goes_down and limit:
                 before[name].add(put.pv)
             else:
                 before[put.pv].add(name)
@@ -201,12 +228,12 @@ def _goes_down(put: Put) -> bool:
     return False
 
 
-def in_levels(puts: Sequence[Put]) -> tuple[tuple[Put, ...], ...]:
-    """The puts in as few levels as their order allows, numbered; CircleError."""
-    waiting = order_of(puts)
+def in_levels(puts: Sequence[Put], items: Mapping[str, Item], first: int = 0) -> tuple[tuple[Put, ...], ...]:
+    """The puts in as few levels as their order allows, numbered from `first` on; CircleError."""
+    waiting = order_of(puts, items)
     by_name = {put.pv: put for put in puts}
     levels: list[tuple[Put, ...]] = []
-    number = 0
+    number = first
     while waiting:
         free = [pv for pv, names in waiting.items() if not names]
         if not free:
@@ -216,7 +243,7 @@ def in_levels(puts: Sequence[Put]) -> tuple[tuple[Put, ...], ...]:
         for pv in sorted(free):
             del waiting[pv]
             put = by_name[pv]
-            level.append(Put(put.item, put.old, put.new, number))
+            level.append(replace(put, number=number))
             number += 1
         for names in waiting.values():
             names -= done
@@ -224,13 +251,36 @@ def in_levels(puts: Sequence[Put]) -> tuple[tuple[Put, ...], ...]:
     return tuple(levels)
 
 
-def reverse_plan(written: Sequence[Put]) -> tuple[tuple[Put, ...], ...]:
-    """How to take back what was written, in levels: the same rules for the way back. CircleError.
+def way_back(written: Iterable[Put]) -> list[Put]:
+    """How to take back what was written: each PV once, from what it was given last to what it was first.
 
-    PVs without a value before cannot go back and are not part of it.
+    They go in the order that the same rules ask for on the way back. PVs without a value before cannot go back, and
+    are not among them.
     """
-    back = [Put(put.item, put.new, put.old) for put in reversed(written) if put.old is not None]
-    return in_levels(back)
+    first: dict[str, Put] = {}
+    last: dict[str, Put] = {}
+    for put in written:
+        first.setdefault(put.pv, put)
+        last[put.pv] = put
+    return [
+        Put(put.item, last[pv].new, put.old, put.number) for pv, put in reversed(first.items()) if put.old is not None
+    ]
+
+
+def dependents(names: Iterable[str], items: Mapping[str, Item]) -> set[str]:
+    """All PVs that come, directly or not, after one of these."""
+    followers: dict[str, list[str]] = {}
+    for item in items.values():
+        for name in item.after:
+            followers.setdefault(name, []).append(item.pv)
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        for pv in followers.get(waiting.pop(), ()):
+            if pv not in found:
+                found.add(pv)
+                waiting.append(pv)
+    return found
 
 
 @dataclass(frozen=True)

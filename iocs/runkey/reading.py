@@ -35,17 +35,32 @@ class Live:
     time_ns: int = 0
     """Severity, status and time (ns since 1970) of the PV or of its read-back, whichever is worse."""
     reason: str = ""
-    """Why there is no value."""
+    """Why there is no value, or why nobody vouches for the read-back."""
     writable: bool = False
     """The server lets us write the setpoint."""
-    asked: Value | None = None
-    """What the setpoint says, where the read-back shows something else."""
+    setpoint: Value | None = None
+    """What the setpoint says; None: it cannot be read, or was never put."""
     readback: Value | None = None
     """What the read-back shows, when there is one and somebody vouches for it."""
-    readback_bad: str = ""
-    """Why nobody vouches for the read-back."""
-    undefined: bool = False
-    """It could be read, and has no valid value: a setpoint that was never put."""
+    readable: bool = True
+    """The PV and its read-back could be read; what they say may be INVALID."""
+    vouched: bool = True
+    """Somebody vouches for the read-back, or there is none."""
+
+    @property
+    def asked(self) -> Value | None:
+        """What the setpoint says, where the read-back shows something else."""
+        return None if self.setpoint is None or self.setpoint is self.value else self.setpoint
+
+    @property
+    def undefined(self) -> bool:
+        """A setpoint that was never put, and of which no read-back tells."""
+        return self.readable and self.vouched and self.value is None
+
+    @property
+    def known(self) -> Value | None:
+        """What it is now; None where nobody knows."""
+        return self.value if self.readable and self.vouched else None
 
 
 def same(item: Item, one: Value | None, other: Value | None) -> bool:
@@ -124,34 +139,31 @@ def judge(
 ) -> Live:
     """What a setpoint and its read-back say together."""
     if isinstance(reading, CaError):
-        return Live(item.pv, reason=_reason(reading, item.pv))
+        return Live(item.pv, reason=_reason(reading, item.pv), readable=False)
     try:
         value = python_value(reading, item.type, item.states)
     except (ValueError, TypeError, OverflowError) as error:
-        return Live(item.pv, reason=str(error))
-    defined = reading.severity < INVALID
+        return Live(item.pv, reason=str(error), readable=False)
+    setpoint = value if reading.severity < INVALID else None
     when = (reading.severity, reading.status, reading.time_ns)
     if back is None:
-        if not defined:
-            return Live(item.pv, None, *when, UNDEFINED, writable, undefined=True)
-        return Live(item.pv, value, *when, writable=writable)
+        return Live(item.pv, setpoint, *when, UNDEFINED if setpoint is None else "", writable, setpoint)
     if isinstance(back, CaError):
-        why = _reason(back, item.readback)
-    elif back.severity == INVALID:
-        why, when = UNDEFINED, (back.severity, back.status, back.time_ns)
-    else:
-        why = ""
-        try:
-            shown = python_value(back, item.type, back_states)
-        except (ValueError, TypeError, OverflowError) as error:
-            why = str(error)
-        else:
-            if back.severity > reading.severity or not defined:
-                when = (back.severity, back.status, back.time_ns)
-            if defined and same(item, value, shown):
-                return Live(item.pv, value, *when, writable=writable, readback=shown)
-            return Live(item.pv, shown, *when, "", writable, value if defined else None, shown)
-    return Live(item.pv, value if defined else None, *when, why, writable, None, None, why, not defined)
+        why = f"{item.readback}: {_reason(back, item.readback)}"
+        return Live(item.pv, setpoint, *when, why, writable, setpoint, readable=False, vouched=False)
+    if back.severity == INVALID:
+        when = (back.severity, back.status, back.time_ns)
+        why = f"{item.readback} is {UNDEFINED}"
+        return Live(item.pv, setpoint, *when, why, writable, setpoint, vouched=False)
+    try:
+        shown = python_value(back, item.type, back_states)
+    except (ValueError, TypeError, OverflowError) as error:
+        why = f"{item.readback}: {error}"
+        return Live(item.pv, setpoint, *when, why, writable, setpoint, vouched=False)
+    if back.severity > reading.severity or setpoint is None:
+        when = (back.severity, back.status, back.time_ns)
+    real = setpoint if setpoint is not None and same(item, setpoint, shown) else shown
+    return Live(item.pv, real, *when, "", writable, setpoint, shown)
 
 
 async def read_labels(

@@ -14,13 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from iocs.runkey.apply import Outcome, Progress, apply
+from iocs.runkey.apply import Progress, apply
 from iocs.runkey.catalogues import Catalogue, Item, name_systems, read_catalogues
 from iocs.runkey.compare import Comparison, compare
 from iocs.runkey.journal import Journal
+from iocs.runkey.outcome import Outcome
 from iocs.runkey.plan import Scope, make_plan
 from iocs.runkey.reading import READ_TIMEOUT, Live, read_labels, read_live
 from iocs.runkey.settings import Conditions, Setting
+from iocs.runkey.writing import Pace
 from owlshift.ca import Client
 
 
@@ -51,12 +53,18 @@ class Stand:
     """
 
     def __init__(
-        self, client: Client, prefixes: Mapping[str, str] | Iterable[str], *, timeout: float = READ_TIMEOUT
+        self,
+        client: Client,
+        prefixes: Mapping[str, str] | Iterable[str],
+        *,
+        timeout: float = READ_TIMEOUT,
+        pace: Pace | None = None,
     ) -> None:
         self.client = client
         self.systems = name_systems(prefixes)
         self.timeout = timeout
         """Seconds for the catalogues, and again for all values together."""
+        self.pace = pace or Pace(read=timeout)
 
     async def catalogue(self) -> Catalogue:
         """What the subsystems say of their configuration now."""
@@ -72,7 +80,7 @@ class Stand:
             if system in catalogue.unread:
                 continue
             items = catalogue.of(system)
-            settings[system] = tuple(_setting(item, live[item.pv]) for item in items if live[item.pv].value is not None)
+            settings[system] = tuple(_setting(item, live[item.pv]) for item in items if live[item.pv].known is not None)
             conditions[system] = _conditions(taken, items, live)
         return Snapshot(settings, conditions, catalogue.unread)
 
@@ -99,7 +107,7 @@ class Stand:
         progress: Progress | None = None,
     ) -> Outcome:
         """Carry out a plan; see `apply.apply`."""
-        return await apply(self.client, scope, journal, abort=abort, progress=progress)
+        return await apply(self.client, scope, journal, abort=abort, progress=progress, pace=self.pace)
 
     async def _look(
         self, settings: tuple[Setting, ...], systems: Iterable[str] | None
@@ -115,16 +123,16 @@ class Stand:
 
 
 def _setting(item: Item, live: Live) -> Setting:
-    if live.value is None:
+    if live.known is None:
         raise ValueError(f"{item.pv} has no value")
-    return Setting(item.pv, item.type, live.value, item.units, item.states, item.precision)
+    return Setting(item.pv, item.type, live.known, item.units, item.states, item.precision)
 
 
 def _conditions(taken: datetime, items: Iterable[Item], live: Mapping[str, Live]) -> Conditions:
     states, missing, asked = {}, {}, {}
     for item in items:
         now = live[item.pv]
-        if now.value is None:
+        if now.known is None:
             missing[item.pv] = now.reason
             continue
         states[item.pv] = (now.severity, now.status, now.time_ns)
