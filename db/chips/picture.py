@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.chips import png
-from db.chips.diff import ENABLE, HITBUS, INJEN, OTHER, TDAC
+from db.chips.differences import ENABLE, HITBUS, INJEN, OTHER, TDAC
 from db.chips.pixels import Map, PixelMap
 from db.chips.png import Color, Image
 
