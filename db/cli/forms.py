@@ -8,7 +8,7 @@ RUNKEY, a name and what it means now::
 
     {"name": "cosmics 12", "where": "staging" | "backend", "committed": false,
      "revision": ID, "number": 3, "root": ID, "digest": HEX, "action": "edit",
-     "author": "anna@daq1", "created": TIME, "comment": "…", "tags": ["physics"]}
+     "author": "anna@daq1", "created": TIME, "comment": "…", "tags": ["LABEL:physics"]}
 
 `list [GLOB] --json`: one entry for each database that has the name::
 
@@ -42,10 +42,11 @@ RUNKEY, a name and what it means now::
 pixel, column after column (`index = col * rows + row`): bit 0 Enable, 1 InjEn, 2 Hitbus, 3 to 6 size of TDAC, 7 its
 sign.
 
-`diff A B --json [--path PATH]`: exit code 1 when they differ::
+`diff A B --json [--path PATH] [--full]`: exit code 1 when they differ::
 
     {"a": RUNKEY, "b": RUNKEY, "same": false, "counts": {"objects": 3, "registers": 2, "pixels": 17, "setpoints": 0, …},
-     …what `db.exchange.compare.RunkeyDiff.as_dict` gives}
+     "added": […], "removed": […], "parents": […], "groups": […], "changes": […], "more": 0}
+    (`db.compare` says it in full)
 
 `log NAME --json`: newest first, across clones::
 

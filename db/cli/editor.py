@@ -1,0 +1,67 @@
+"""A payload in somebody's own editor."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from db.cli.common import fail
+
+
+def in_editor(before: bytes, name: str, check: Callable[[bytes], None]) -> bytes:
+    """What somebody made of the content in their editor; asks again while it can't be."""
+    from db.errors import BadInput
+
+    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    folder = Path(tempfile.mkdtemp(prefix="owl-"))
+    file = folder / name.replace("/", "_").replace(" ", "_")
+    file.write_bytes(_readable(before, file))
+    shown = file.read_bytes()
+    while True:
+        try:
+            done = subprocess.run([*command, str(file)], check=False)
+        except OSError as error:
+            fail(f"cannot start the editor {command[0]} ({error.strerror}); set EDITOR, or use --file FILE", 2)
+        content = file.read_bytes()
+        if done.returncode or content == shown:
+            _remove(file)
+            if done.returncode:
+                fail(f"the editor ended with code {done.returncode}; nothing was changed")
+            return before
+        try:
+            check(content)
+        except BadInput as error:
+            if not sys.stdin.isatty():
+                typer.echo(f"owl: nothing was changed; your text is in {file}", err=True)
+                raise
+            for problem in error.problems:
+                typer.echo(f"owl: {problem}", err=True)
+            if typer.confirm("Edit it again?", default=True, err=True):
+                continue
+            fail(f"nothing was changed; your text is in {file}", 2)
+        _remove(file)
+        return content
+
+
+def _readable(content: bytes, file: Path) -> bytes:
+    """JSON on one long line is nothing to edit."""
+    import orjson
+
+    if file.suffix != ".json" or b"\n" in content.strip():
+        return content
+    try:
+        return orjson.dumps(orjson.loads(content), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    except ValueError:
+        return content
+
+
+def _remove(file: Path) -> None:
+    shutil.rmtree(file.parent, ignore_errors=True)  # with the editor's own backups
