@@ -7,7 +7,7 @@ from typing import Protocol
 
 from iocs.hv.config import BoardConfig, ChannelConfig, HvConfig
 from iocs.hv.protocol import Status as Bit
-from owlshift.ioc import Alarm, AlarmStatus, Archive, Device, Severity, Text, command, readback, setpoint
+from owlshift.ioc import Alarm, AlarmStatus, Archive, Config, Device, Severity, Text, command, readback, setpoint
 
 MONITOR = Archive.MONITOR
 SLOW = Archive.scan(60.0)
@@ -77,6 +77,15 @@ class ChannelState(enum.IntEnum):
     Interlock = 13
     NotCalibrated = 14
 
+
+LIMITS = ("VMax", "ISet", "Trip")
+"""What limits the voltage: it is in before VSet goes up, and stays until VSet has gone down."""
+VOLTAGE = Config(
+    after=(*LIMITS, "RUp", "RDwn", "PDwn", "IMonRange"),
+    lower_first=LIMITS,
+    blocked_by={"Sts:Ilk": "Yes", "Sts:Kill": "Yes", "Sts:Dis": "Yes"},
+)
+"""How a runkey writes VSet; an instance adds what its board says."""
 
 BIT_SEVERITY = {
     Bit.OVC: MINOR,
@@ -177,7 +186,7 @@ class Actions(Protocol):
 class HvChannel(Device):
     """One high-voltage output."""
 
-    VSet = setpoint(float, units="V", precision=1, control=(0, 8000), config=True, asg="OPERATOR", archive=MONITOR,
+    VSet = setpoint(float, units="V", precision=1, control=(0, 8000), config=VOLTAGE, asg="OPERATOR", archive=MONITOR,
         doc="Requested output voltage")  # fmt: skip
     VSet_RBV = readback(float, units="V", precision=1, display=(0, 8000), archive=MONITOR, doc="VSet in the board")
     VMon = readback(float, units="V", precision=1, display=(0, 8000), archive=MONITOR, doc="Measured output voltage",
@@ -252,6 +261,11 @@ class HvChannel(Device):
         self.IMon.set_limits(warn=(None, high), alarm=(None, hihi))
         self.VDef.preset(config.vdef)
         self.IDef.preset(hv.idef_of(config))
+        local = {f"/{config.board}:Ctrl": ControlMode.LOCAL.name}
+        for pv in self.pvs.values():
+            if pv.config is not None and pv not in (self.VDef, self.IDef):
+                pv.set_config(blocked_by={**pv.config.blocked_by, **local})
+        self.VSet.set_config(after=(*VOLTAGE.after, f"/{config.board}:IlkMode"))
         self.Layer.preset(config.layer)
         self.Place.preset(f"{config.board} channel {config.ch}")
         self.bits = tuple(zip((pv for name, pv in self.pvs.items() if name.startswith("Sts")), Bit, strict=True))
@@ -283,7 +297,8 @@ class HvBoard(Device):
     FwRel = readback(str, archive=SLOW, doc="Firmware release")
     Serial = readback(str, archive=SLOW, doc="Serial number")
     Ilk = readback(bool, severities={True: MAJOR}, archive=MONITOR, doc="The interlock has switched off")
-    IlkMode = setpoint(InterlockMode, config=True, asg="EXPERT", archive=MONITOR, doc="Off when the input is")
+    IlkMode = setpoint(InterlockMode, config=Config(blocked_by={"Ctrl": "LOCAL"}), asg="EXPERT", archive=MONITOR,
+        doc="Off when the input is")  # fmt: skip
     IlkMode_RBV = readback(InterlockMode, archive=MONITOR, doc="IlkMode in the board")
     Ctrl = readback(ControlMode, severities={ControlMode.LOCAL: MINOR}, archive=MONITOR,
         doc="LOCAL: settings only from the panel")  # fmt: skip
@@ -313,8 +328,9 @@ class HvBoard(Device):
 class HvGroup(Device):
     """All channels together."""
 
-    Mult = setpoint(float, precision=4, control=(0, 1.2), initial=0.0, save=True, config=True, asg="OPERATOR",
-        archive=MONITOR, doc="Every channel to VDef times this")  # fmt: skip
+    # an order rather than a setting: what came of it is in VSet, RUp and RDwn
+    Mult = setpoint(float, precision=4, control=(0, 1.2), initial=0.0, save=True, asg="OPERATOR", archive=MONITOR,
+        doc="Every channel to VDef times this")  # fmt: skip
     Mult_RBV = readback(float, precision=4, display=(0, 1.2), archive=MONITOR, doc="Sum of VSet over sum of VDef")
     Down = command(asg="OPERATOR", lane="down", archive=MONITOR, doc="All to 0 V and off, before all else")
     DownFailed = readback(bool, initial=False, severities={True: MAJOR}, archive=MONITOR,
