@@ -22,9 +22,13 @@ from db.chips.jsontext import Value
 from db.chips.pixels import Map
 from db.chips.problems import Problems, bad, nearest, shown
 from db.chips.registers import CHIP_TYPES, ChipType, chip_type
+from db.errors import BadInput
 from db.nodes import NewPayload
 
 _MARK = b'"PixelConfig"'
+_SPACE = b" \t\n\r"
+_LARGEST = 2**20
+"""Bytes of a file without its PixelConfig; those of the field have 8 kB."""
 
 
 @dataclass(slots=True)
@@ -172,16 +176,14 @@ def _regular(data: bytes, file: str) -> _Parts | None:
     None when the file is not regular in any way: then `_irregular` says why, or reads it nevertheless.
     """
     mark = data.find(_MARK)
-    if mark < 0 or b"\\" in data[:mark]:
+    if mark < 0:
         return None
-    before = data[:mark].rstrip(b" \t\r\n")
-    if not before.endswith(b","):
-        return None
-    cut = len(before[:-1].rstrip(b" \t\r\n"))
     start = data.find(b"[", mark)
+    before = data[:mark].rstrip(_SPACE)
     kind = _named(data)
-    if start < 0 or kind is None:
+    if start < 0 or kind is None or not before.endswith(b","):
         return None
+    cut = len(before[:-1].rstrip(_SPACE))
     found = pixeltext.read(kind, data, start, data[cut:start])
     if found is None:
         return None
@@ -189,17 +191,13 @@ def _regular(data: bytes, file: str) -> _Parts | None:
     rest = data[:cut] + data[end:]
     # What was cut out is a comma, a key and a value. It was a member of the chip's object exactly when the rest is
     # JSON in which a member of that object ends where it was cut.
-    if len(rest) > 1_000_000:
+    if len(rest) > _LARGEST:
         return None
     try:
         value = jsontext.load(rest, file)
         whole = jsontext.scan(rest.decode())
-    except ValueError:
+    except (ValueError, BadInput):
         return None
-    except Exception as error:
-        if isinstance(error, jsontext.BadInput):
-            return None
-        raise
     if not isinstance(value, dict) or list(value) != [kind.name] or not isinstance(value[kind.name], dict):
         return None
     members = whole.members[kind.name].members

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -13,19 +13,6 @@ from db.chips.pixels import Map, PixelMap
 
 ENABLE, INJEN, HITBUS, TDAC, OTHER = 1, 2, 4, 8, 16
 """Bits of `PixelDiff.map`. OTHER: LCap, SCap or FDAC of FE-I4B."""
-
-
-class Missing:
-    """What `json_diff` says of a value that one side does not have; false, and unlike None no value of JSON."""
-
-    def __repr__(self) -> str:
-        return "(none)"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-MISSING: Final = Missing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +60,11 @@ class PixelDiff:
         return {name: getattr(self, name) for name in names}
 
 
-def pixel_diff(a: Map, b: Map, chip: str = "RD53B") -> PixelDiff:
+def pixel_diff(a: Map, b: Map) -> PixelDiff:
     """From the map `a` to the map `b` of chips of one type. ValueError when their sizes differ."""
     if a.shape != b.shape:
         raise ValueError(f"maps of {list(a.shape)} and {list(b.shape)} pixels can't be compared")
-    before, after = PixelMap(a, chip), PixelMap(b, chip)
+    before, after = PixelMap(a), PixelMap(b)
     first, second = (a[0], b[0]) if a.ndim == 3 else (a, b)
     bits = (first ^ second) & np.uint8(7)
     shift = after.tdac.astype(np.int16) - before.tdac
@@ -103,7 +90,7 @@ def pixel_diff(a: Map, b: Map, chip: str = "RD53B") -> PixelDiff:
 
 
 def json_diff(a: Any, b: Any) -> list[tuple[str, Any, Any]]:
-    """The values that differ: (path, in `a`, in `b`), with MISSING where one side has none.
+    """The values that differ: (path, in `a`, in `b`), with None where one side has none (or null).
 
     Paths are like `GlobalConfig.DiffTh1L` and `Parameter.VcalPar[1]`; the path of the whole value is empty. 1, 1.0 and
     true differ. Order of keys does not count; of lists it does.
@@ -116,18 +103,18 @@ def _differences(path: str, a: Any, b: Any) -> Iterator[tuple[str, Any, Any]]:
         for key in [*a, *(key for key in b if key not in a)]:
             inside = f"{path}.{key}" if path else str(key)
             if key not in a:
-                yield inside, MISSING, b[key]
+                yield inside, None, b[key]
             elif key not in b:
-                yield inside, a[key], MISSING
+                yield inside, a[key], None
             else:
                 yield from _differences(inside, a[key], b[key])
     elif isinstance(a, list) and isinstance(b, list):
         for i in range(max(len(a), len(b))):
             inside = f"{path}[{i}]"
             if i >= len(a):
-                yield inside, MISSING, b[i]
+                yield inside, None, b[i]
             elif i >= len(b):
-                yield inside, a[i], MISSING
+                yield inside, a[i], None
             else:
                 yield from _differences(inside, a[i], b[i])
     elif not same(a, b):

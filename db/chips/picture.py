@@ -41,21 +41,36 @@ class _Scale:
     labels: list[tuple[int, str]]
     """Index and text, from the top down."""
     steps: bool = False
-    """One bar, not boxes."""
+    """A bar of all colours beside those labels that are numbers; boxes for the others."""
+
+    @property
+    def bar(self) -> list[int]:
+        """The indices of the bar that have a label."""
+        numbers = (i for i, text in self.labels if not text[0].isalpha() or text == "same")
+        return list(numbers) if self.steps else []
+
+    @property
+    def step(self) -> int:
+        """Pixels of the picture per colour of the bar."""
+        return max(4, min(16, 400 // (max(self.bar) - min(self.bar) + 1)))
+
+    @property
+    def height(self) -> int:
+        """Pixels of the picture that all this takes."""
+        bar = (max(self.bar) - min(self.bar) + 1) * self.step + 14 if self.bar else 0
+        return bar + 22 * (len(self.labels) - len(self.bar))
 
 
-def picture(
-    array: Map, field: str = "tdac", *, chip: str = "RD53B", title: str = "", scale: int = 0, legend: bool = True
-) -> bytes:
+def picture(array: Map, field: str = "tdac", *, title: str = "", scale: int = 0, legend: bool = True) -> bytes:
     """A PNG of one field of a pixel map: tdac, enable, injen or hitbus.
 
     In that of the TDACs masked pixels are black. `scale`: pixels of the picture per pixel of the chip, 0 chooses it;
     `legend`: with title, axes and colours explained, otherwise nothing but the map. ValueError for an unknown field.
     """
-    pixels = PixelMap(array, chip)
+    pixels = PixelMap(array)
     if field == "tdac":
         tdac = pixels.tdac.astype(np.int16)
-        low, high = (0, 31) if chip == "FE-I4B" else (-15, 15)
+        low, high = (0, 31) if array.ndim == 3 else (-15, 15)
         values = (tdac - low).astype(np.uint8)
         values[~pixels.enable] = high - low + 1
         middle = 0 if low < 0 else (low + high) / 2
@@ -78,16 +93,14 @@ def picture(
     return _draw(values, scale_of, heading, scale, legend)
 
 
-def difference_picture(
-    before: Map, after: Map, *, chip: str = "RD53B", title: str = "", scale: int = 0, legend: bool = True
-) -> bytes:
+def difference_picture(before: Map, after: Map, *, title: str = "", scale: int = 0, legend: bool = True) -> bytes:
     """A PNG of what differs: the shift of the TDAC in colours, newly masked black, newly enabled green.
 
     Orange: something else (InjEn, Hitbus, …) differs. ValueError when the maps are of different sizes.
     """
     if before.shape != after.shape:
         raise ValueError(f"maps of {list(before.shape)} and {list(after.shape)} pixels can't be compared")
-    old, new = PixelMap(before, chip), PixelMap(after, chip)
+    old, new = PixelMap(before), PixelMap(after)
     shift = new.tdac.astype(np.int16) - old.tdac
     most = max(4, int(np.abs(shift).max()))
     values = (shift + most).astype(np.uint8)
@@ -143,7 +156,7 @@ def _draw(values: Map, scale_of: _Scale, heading: str, scale: int, legend: bool)
     height, width = body.shape
     words = max(png.width(text) for _, text in scale_of.labels)
     need = max(_LEFT + width + 20 + 24 + words, _LEFT + png.width(heading) + 8)
-    tall = max(height, 24 * len(scale_of.labels))
+    tall = max(height, scale_of.height)
     image: Image = np.zeros((_TOP + tall + _BOTTOM, need), np.uint8)
     image[_TOP - 1 : _TOP + height + 1, _LEFT - 1 : _LEFT + width + 1] = _FRAME
     image[_TOP : _TOP + height, _LEFT : _LEFT + width] = body
@@ -179,9 +192,8 @@ def _legend(image: Image, x: int, scale_of: _Scale) -> None:
     y = _TOP
     boxes = scale_of.labels
     if scale_of.steps:
-        bar = [index for index, text in scale_of.labels if not text[0].isalpha() or text == "same"]
+        bar, step = scale_of.bar, scale_of.step
         high, low = max(bar), min(bar)
-        step = max(4, min(16, 400 // (high - low + 1)))
         for index in range(high, low - 1, -1):
             top = y + (high - index) * step
             image[top : top + step, x : x + 18] = _FIRST + index
@@ -201,14 +213,14 @@ _SHADES = " ░▒▓█"
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
-def coarse(array: Map, width: int = 72, height: int = 24, field: str = "tdac", chip: str = "RD53B") -> list[str]:
+def coarse(array: Map, width: int = 72, height: int = 24, field: str = "tdac") -> list[str]:
     """A pixel map in characters for terminals: `height` lines of `width` characters and a line that explains them.
 
     Field tdac: the mean TDAC of the enabled pixels of each cell, in eighths of the range that occurs. Fields enable,
     injen and hitbus: how many of the pixels of a cell are off (enable) or on. Field changes, for `PixelDiff.map`: how
     many differ; in these a cell with at least one such pixel is never blank. ValueError for an unknown field.
     """
-    pixels = PixelMap(array, chip)
+    pixels = PixelMap(array)
     cols, rows = (array.shape[1:] if array.ndim == 3 else array.shape)[:2]
     width, height = max(1, min(width, cols)), max(1, min(height, rows))
     if field == "tdac":

@@ -35,7 +35,8 @@ class PixelMap:
     """The fields of a pixel map, each an array [cols, rows] of its own. `array` is shared, not copied."""
 
     array: Map
-    chip: str = "RD53B"
+    chip: str = ""
+    """The chip type, for information."""
 
     @property
     def enable(self) -> NDArray[np.bool_]:
@@ -55,7 +56,7 @@ class PixelMap:
     @property
     def tdac(self) -> NDArray[np.int8]:
         """Threshold trims, int8."""
-        if self.chip == "FE-I4B":
+        if self.array.ndim == 3:
             return (self._first >> 3).astype(np.int8)
         return _TDAC_OF[self._first]
 

@@ -19,14 +19,22 @@ from numpy.typing import NDArray
 from db.chips.pixels import Map, pack, unpack
 from db.chips.registers import ChipType
 
-_KEY = re.compile(rb'\s*"([A-Za-z]+)"\s*:\s*', re.ASCII)
-_HEAD = re.compile(rb"\[\s*\{", re.ASCII)
-_COMMA = re.compile(rb"\s*,", re.ASCII)
-_NEXT = re.compile(rb"\s*\}\s*,\s*\{", re.ASCII)
-_END = re.compile(rb"\s*\}\s*\]", re.ASCII)
-_OPEN = re.compile(rb"\[\s*", re.ASCII)
-_SHUT = re.compile(rb"\s*\]", re.ASCII)
-_GLUE = re.compile(rb'\s*,\s*"PixelConfig"\s*:\s*', re.ASCII)
+
+def _pattern(text: bytes) -> re.Pattern[bytes]:
+    """A pattern in which each blank is the white space that JSON allows (Python's \\s allows more)."""
+    return re.compile(text.replace(b" ", rb"[ \t\n\r]*"))
+
+
+_SPACE = b" \t\n\r"
+_KEY = _pattern(rb' "([A-Za-z]+)" : ')
+_HEAD = _pattern(rb"\[ \{")
+_COMMA = _pattern(rb" ,")
+_NEXT = _pattern(rb" \} , \{")
+_END = _pattern(rb" \} \]")
+_OPEN = _pattern(rb"\[ ")
+_SHUT = _pattern(rb" \]")
+_SEP = _pattern(rb" , ")
+_GLUE = _pattern(rb' , "PixelConfig" : ')
 
 _BAD = -128
 _CLASS = np.full(256, 15, np.uint8)
@@ -100,16 +108,16 @@ class Layout:
         line = kind.line.encode()
         if sorted(self.fields) != sorted(kind.fields) or len(self.joins) != len(self.fields):
             return False
-        joins = (re.fullmatch(rb'\s*,\s*"' + f.encode() + rb'"\s*:\s*', j, re.ASCII) for f, j in self.pairs())
-        first = rb'\s*\{\s*"' + line + rb'"\s*:\s*'
+        joins = (_pattern(rb' , "' + field.encode() + rb'" : ').fullmatch(join) for field, join in self.pairs())
+        first = rb' \{ "' + line + rb'" : '
         return bool(
             _GLUE.fullmatch(self.glue)
-            and re.fullmatch(rb"\[" + first, self.head, re.ASCII)
+            and _pattern(rb"\[" + first).fullmatch(self.head)
             and all(joins)
-            and re.fullmatch(rb"\s*\}\s*," + first, self.next, re.ASCII)
+            and _pattern(rb" \} ," + first).fullmatch(self.next)
             and _END.fullmatch(self.end)
             and _OPEN.fullmatch(self.open)
-            and re.fullmatch(rb"\s*,\s*", self.sep, re.ASCII)
+            and _SEP.fullmatch(self.sep)
             and _SHUT.fullmatch(self.shut)
         )
 
@@ -228,13 +236,12 @@ def _first_line(kind: ChipType, data: bytes, start: int, glue: bytes) -> Layout 
         end = data.find(b"]", at)
         numbers = data[opening.end() : end]
         comma_at = numbers.find(b",")
-        after = re.search(rb"[^\s,]", numbers[comma_at:]) if comma_at >= 0 else None
-        before = re.search(rb"\s*\Z", numbers[:comma_at])
-        if end < 0 or after is None or before is None:
+        if end < 0 or comma_at < 0:
             return None
-        tail = len(numbers) - len(numbers.rstrip())
-        sep = numbers[before.start() : comma_at + after.start()]
-        inside.add((opening.group(), sep, numbers[len(numbers) - tail :] + b"]"))
+        first, rest = numbers[:comma_at], numbers[comma_at + 1 :]
+        sep = first[len(first.rstrip(_SPACE)) :] + b"," + rest[: len(rest) - len(rest.lstrip(_SPACE))]
+        shut = numbers[len(numbers.rstrip(_SPACE)) :] + b"]"
+        inside.add((opening.group(), sep, shut))
         at = end + 1
     following = _NEXT.match(data, at)
     key = following and _KEY.match(data, following.end())
