@@ -21,9 +21,9 @@ def map_facts(content: bytes, meta: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def map_picture(content: bytes, meta: Mapping[str, Any]) -> bytes:
     """A PNG of the TDACs; masked pixels stand out."""
-    from db.chips.picture import tdac_picture
+    from db.chips.picture import picture
 
-    return tdac_picture(_map(content, meta))
+    return picture(_map(content, meta).array)
 
 
 def map_lines(content: bytes, meta: Mapping[str, Any], width: int = 64, height: int = 24) -> Iterator[str]:
