@@ -1,0 +1,136 @@
+"""The site's databases for an IOC: every query on a thread, no server waited for longer than a time-out.
+
+Threads are daemons: one that a hanging server holds keeps nobody from stopping the IOC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from db.config import database_urls, db_config, shown
+from db.database import Database
+from db.errors import DbError, Unavailable
+from db.store import Store
+from db.who import Who
+from owlshift.site import Site
+
+T = TypeVar("T")
+
+MYSELF = Who("runkey-ioc", Who.me().host)
+"""Whom rows and the audit name where nobody asked."""
+MAX_HANGING = 8
+"""Threads that wait for a server which does not answer, until further queries are refused at once."""
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Health:
+    """How the databases are."""
+
+    ok: bool
+    seconds: float = 0.0
+    """What the slower of both took to answer."""
+    reason: str = ""
+
+
+async def on_thread(function: Callable[[], T], timeout: float, what: str) -> T:
+    """`function()` on a thread of its own; Unavailable when it takes longer, and then it goes on unheard."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = copy_context()
+
+    def deliver(result: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        result, failure = None, None
+        try:
+            result = context.run(function)
+        except BaseException as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(deliver, result, failure)
+        except RuntimeError:  # the loop has ended meanwhile: nobody waits any more
+            return
+
+    threading.Thread(target=work, name=what, daemon=True).start()
+    try:
+        return await asyncio.wait_for(future, timeout)
+    except TimeoutError:
+        raise Unavailable(f"{what}: the database has not answered within {timeout:g} s") from None
+
+
+class Databases:
+    """Staging area and backend of a site. Opened when first needed, and again after they were away."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._lock = threading.Lock()
+        self._open: dict[str, Database] = {}
+        self._hanging = 0
+        self.places = {name: shown(place) for name, place in db_config(site).places(site.state).items()}
+
+    def _databases(self) -> tuple[Database, Database]:
+        with self._lock:
+            opened = len(self._open)
+            for name, url in database_urls(self._site).items():
+                if name not in self._open:
+                    self._open[name] = Database.open(url, name=name)
+            staging, backend = self._open["staging"], self._open["backend"]
+            if len(self._open) > opened:
+                with contextlib.suppress(DbError):  # the next commit of those runkeys does it, too
+                    Store(staging, backend, MYSELF).recover()
+            return staging, backend
+
+    async def run(self, who: Who, function: Callable[[Store], T], *, timeout: float = TIMEOUT, what: str = "") -> T:
+        """What `function` makes of the databases, on a thread. DbError; Unavailable after `timeout` seconds."""
+
+        def work() -> T:
+            self._hanging += 1
+            try:
+                staging, backend = self._databases()
+                return function(Store(staging, backend, who))
+            finally:
+                self._hanging -= 1
+
+        if self._hanging >= MAX_HANGING:
+            raise Unavailable(f"{self._hanging} queries wait for a database that does not answer")
+        return await on_thread(work, timeout, what or getattr(function, "__name__", "query").strip("_"))
+
+    async def look(self, timeout: float = 10.0) -> Health:
+        """Whether both answer, and how fast."""
+
+        def work() -> Health:
+            self._hanging += 1
+            try:
+                staging, backend = self._databases()
+                return Health(True, max(staging.ping(), backend.ping()))
+            finally:
+                self._hanging -= 1
+
+        began = time.monotonic()
+        if self._hanging >= MAX_HANGING:
+            return Health(False, 0.0, f"{self._hanging} queries wait for a database that does not answer")
+        try:
+            return await on_thread(work, timeout, "ping")
+        except DbError as error:
+            return Health(False, time.monotonic() - began, str(error))
+
+    def close(self) -> None:
+        """Close all connections, but for those that a thread uses."""
+        with self._lock:
+            for database in self._open.values():
+                database.close()
+            self._open.clear()
