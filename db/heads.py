@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, delete, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
 from db.errors import Busy, Conflict, NotFound
@@ -82,7 +82,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _heads() -> Select[Any]:
+def _heads() -> Any:
     return (
         select(Runkey.name, Runkey.version, Runkey.committed, *_REVISION)
         .join(Revision, Revision.id == Runkey.revision_id)
@@ -139,7 +139,7 @@ def revision_info(row: Any, where: str = "") -> RevisionInfo:
     )
 
 
-def revisions() -> Select[Any]:
+def revisions() -> Any:
     """Selects revisions."""
     return select(*_REVISION).join(Object, Object.id == Revision.root_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection
@@ -118,13 +119,13 @@ def blame_node(
     for part in names:
         child = walker.step(node, view, lambda row, part=part: row[NAME] == part)
         if child is None:
-            there = (c.name for c in node.children if c.view == view)
-            raise NotFound(f"{node.path} of {name} has no {part!r}{alike(part, there)}")
+            names_there = (c.name for c in node.children if c.view == view)
+            raise NotFound(f"{node.path} of {name} has no {part!r}{alike(part, names_there)}")
         node = child
         along.append((part, node.lineage))
     wanted, seen = value(node), node.id
     edge = node.row[2:5]
-    for newer, older in zip(chain, chain[1:], strict=False):
+    for newer, older in pairwise(chain):
         there: Node | None = walker.root(older.root)
         for index, (part, lineage) in enumerate(along):
             if there is None:

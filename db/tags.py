@@ -91,9 +91,7 @@ def resolve(connection: Connection, target: Any, root: Callable[[Connection, str
     if not colon:
         return Target(object=root(connection, target))
     names = split_path(path)
-    role = ""
-    if names and "@" in names[-1]:
-        last, _, role = names[-1].rpartition("@")
+    last, _, role = names[-1].rpartition("@") if names else ("", "", "")
     root_id = root(connection, name)
     try:
         return Target(object=node_at(connection, root_id, names).id)
@@ -195,18 +193,11 @@ def _infos(connection: Connection, rows: Sequence[Any]) -> list[TagInfo]:
     members: dict[str, list[str]] = {}
     for start in range(0, len(wanted), 500):
         some = wanted[start : start + 500]
-        for id_, what in connection.execute(
-            select(TagObject.tag_id, TagObject.object_id)
-            .where(TagObject.tag_id.in_(some))
-            .order_by(TagObject.object_id)
-        ):
-            objects.setdefault(id_, []).append(what)
-        for id_, what in connection.execute(
-            select(TagPayload.tag_id, TagPayload.payload_id)
-            .where(TagPayload.tag_id.in_(some))
-            .order_by(TagPayload.payload_id)
-        ):
-            payloads.setdefault(id_, []).append(what)
+        on = ((TagObject, TagObject.object_id, objects), (TagPayload, TagPayload.payload_id, payloads))
+        for table, column, found in on:
+            statement = select(table.tag_id, column).where(table.tag_id.in_(some)).order_by(column)
+            for id_, what in connection.execute(statement):
+                found.setdefault(id_, []).append(what)
         for id_, type_, name in connection.execute(
             select(TagGroup.parent_id, Tag.type, Tag.name)
             .join(Tag, Tag.id == TagGroup.child_id)

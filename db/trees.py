@@ -17,7 +17,8 @@ from db.nodes import CHILD, PARENT, VIEW, Below, Node, PayloadInfo, Row, parse_m
 from db.rows import fetch, fetch_in
 
 
-def _reach(view: str | None) -> str:
+def reach(view: str | None) -> str:
+    """SQL: `reach`, the ids of an object (`:root`) and of all below it, in a view (`:view`) or (None) in all."""
     along = "" if view is None else " AND c.view = :view"
     return f"""
 WITH RECURSIVE reach(id) AS (
@@ -29,7 +30,7 @@ WITH RECURSIVE reach(id) AS (
 
 def _places(view: str | None) -> str:
     along = "" if view is None else " AND c.view = :view"
-    return f"""{_reach(view)}
+    return f"""{reach(view)}
 SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta, o.lineage, o.type, o.name, o.serial, o.meta, o.digest
 FROM reach JOIN connection c ON c.parent_id = reach.id{along} JOIN object o ON o.id = c.child_id"""
 
@@ -100,7 +101,7 @@ class Tree:
     def load_payloads(self, connection: Connection | None = None) -> None:
         """All payload infos, in one query."""
         with self._source() if connection is None else nullcontext(connection) as source:
-            sql = f"""{_reach(self.view)}
+            sql = f"""{reach(self.view)}
 SELECT {_PAYLOAD}
 FROM reach JOIN object_payload op ON op.object_id = reach.id JOIN payload p ON p.id = op.payload_id"""
             self._infos = _by_object(fetch(source, sql, root=self.root.id, **_values(self.view)))

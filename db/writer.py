@@ -48,7 +48,7 @@ def write_tree(connection: Connection, work: WorkTree, who: Who) -> tuple[str, b
             (
                 edge,
                 ids.get(edge.child) or _known(work, edge.child),
-                digests.get(edge.child) or work.stored_digest(edge.child) or b"",
+                digests.get(edge.child) or _digest(work, edge.child),
             )
             for edge in item.children.values()
         ]
@@ -74,7 +74,7 @@ def write_tree(connection: Connection, work: WorkTree, who: Who) -> tuple[str, b
         insert(connection, "connection", ("parent_id", "view", "child_id", "pos", "meta"), connections[height])
         insert(connection, "object_payload", ("object_id", "role", "payload_id"), links[height])
         insert(connection, "object", _OBJECT, objects[height])
-    return ids[work.root], digests.get(work.root) or work.stored_digest(work.root) or b""
+    return ids[work.root], digests[work.root]
 
 
 def _known(work: WorkTree, lineage: str) -> str:
@@ -82,6 +82,13 @@ def _known(work: WorkTree, lineage: str) -> str:
     if id_ is None:
         raise ValueError(f"{lineage} was neither stored nor made")
     return id_
+
+
+def _digest(work: WorkTree, lineage: str) -> bytes:
+    digest = work.stored_digest(lineage)
+    if digest is None:
+        raise ValueError(f"{lineage} was neither stored nor made")
+    return digest
 
 
 def _order(work: WorkTree) -> list[str]:
@@ -134,11 +141,9 @@ class _Payloads:
         if old is not None and said == (old.type, old.name, old.format, old.sha256, canonical(old.meta)):
             return old
         key = (new.type, new.name, new.format, sha256, len(new.content), meta)
-        id_ = self._new.setdefault(key, "") or new_id()
-        self._new[key] = id_
-        return PayloadInfo(
-            id_, new.role, new.type, new.name, new.format, sha256.hex(), len(new.content), dict(new.meta)
-        )
+        id_ = self._new[key] = self._new.get(key) or new_id()
+        size = len(new.content)
+        return PayloadInfo(id_, new.role, new.type, new.name, new.format, sha256.hex(), size, dict(new.meta))
 
     def write(self) -> None:
         """Insert the new ones."""
