@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -60,8 +61,7 @@ class _Target:
     def macros(self, screen: str, given: dict[str, str]) -> dict[str, str]:
         """The macros of `screen`: those given, else what the site says."""
         macros = {"SUBSYSTEMS": pack(self.subsystems), "TITLE": self.title}
-        wanted = screen.partition("_")[0]
-        matching = [s for s in self.subsystems if KIND_SCREENS.get(s.kind) == wanted]
+        matching = [s for s in self.subsystems if s.kind == find(screen).kind]
         if matching and "P" in find(screen).macros:
             macros["P"] = matching[0].prefix
         return macros | given
@@ -76,6 +76,8 @@ def _target(site_path: Path | None, state: Path | None, prefixes: list[str] | No
         return _Target("owlshift", subsystems, archiver)
     site = open_site(site_path, state)
     use_site_environment(site)
+    # for the `owl runkey` that screens ask
+    os.environ.update(OWLSHIFT_SITE=str(site.path.resolve()), OWLSHIFT_STATE=str(site.state.resolve()))
     http = next(iter(getattr(site.services.get("archiver"), "http", ())), None)
     subsystems = [Subsystem(ioc.prefix, ioc.kind, f"{ioc.prefix} · {ioc.kind}") for ioc in site.iocs]
     return _Target(site.title, subsystems, archiver or (f"http://{http}" if http else None))
@@ -222,14 +224,13 @@ def _pictures(target: _Target, folder: Path, names: set[str], given: dict[str, s
     pictures = [Picture(folder / "top.png", "top", site_macros | given)] if "top" in names else []
     of_kind: dict[str, int] = {}
     for subsystem in target.subsystems:
-        overview = KIND_SCREENS.get(subsystem.kind)
-        if overview is None:
+        if subsystem.kind not in KIND_SCREENS:
             continue
-        of_kind[overview] = of_kind.get(overview, 0) + 1
-        start = "" if of_kind[overview] == 1 else f"{subsystem.system.lower()}_"
+        of_kind[subsystem.kind] = of_kind.get(subsystem.kind, 0) + 1
+        start = "" if of_kind[subsystem.kind] == 1 else f"{subsystem.system.lower()}_"
         own = site_macros | {"P": subsystem.prefix}
         for screen in SCREENS.values():
-            if screen.name.partition("_")[0] != overview or screen.name not in names:
+            if screen.kind != subsystem.kind or screen.name not in names:
                 continue
             macros = own | given
             if "CH" in screen.macros and not macros.get("CH"):

@@ -36,6 +36,8 @@ class Screen:
     name: str
     title: str
     macros: tuple[str, ...] = ()
+    kind: str = ""
+    """The kind of IOC that it shows; empty for one that shows all of them."""
 
     @property
     def file(self) -> Path:
@@ -53,12 +55,15 @@ SCREENS = {
     screen.name: screen
     for screen in (
         Screen("top", "All subsystems: alive or dead, state, message", ("SUBSYSTEMS",)),
-        Screen("hv", "High voltage: all channels of a crate, and what is done to all of them", ("P",)),
-        Screen("hv_channel", "High voltage: one channel, its settings, status and plot", ("P", "CH")),
+        Screen("hv", "High voltage: all channels of a crate, and what is done to all of them", ("P",), "hv"),
+        Screen("hv_channel", "High voltage: one channel, its settings, status and plot", ("P", "CH"), "hv"),
+        Screen("runkey_panel", "Runkeys: snapshot, compare and apply, with progress and report", ("P",), "runkey"),
+        Screen("runkey", "Runkeys: list, objects, payloads, history, and the difference of two", ("P",), "runkey"),
+        Screen("felix", "Runkeys: the front-ends of a FELIX, their configuration and connectivity", ("P",), "runkey"),
     )
 }
 
-KIND_SCREENS = {"hv": "hv"}
+KIND_SCREENS = {"hv": "hv", "runkey": "runkey_panel"}
 """The screen that a kind of IOC opens from the top screen. A kind that is not here has none."""
 
 

@@ -27,7 +27,7 @@ class Pv(QObject):
     changed = Signal()
     beat = Signal()
     """Emitted for every new value."""
-    _put = Signal((int,), (float,), (str,))  # pyright: ignore[reportArgumentType]
+    _put = Signal((int,), (float,), (str,), (np.ndarray,))  # pyright: ignore[reportArgumentType]
 
     def __init__(self, name: str, parent: QObject) -> None:
         super().__init__(parent)
@@ -67,6 +67,10 @@ class Pv(QObject):
     def put(self, value: int | float | str) -> None:
         """Write. A refusal comes back as a message of the IOC, never as an exception here."""
         self._put[type(value)].emit(value)  # pyright: ignore[reportIndexIssue]
+
+    def put_text(self, text: str) -> None:
+        """Write a text to a char waveform, in UTF-8."""
+        self._put[np.ndarray].emit(np.frombuffer(text.encode() + b"\0", np.uint8))  # pyright: ignore[reportIndexIssue]
 
     @Slot(bool)
     def _on_connection(self, connected: bool) -> None:

@@ -1,0 +1,374 @@
+"""The front-ends behind a FELIX: where they are connected, whether they are used, and how they are configured."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+
+from pydm import Display
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtGui import QCloseEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from screens.parts.header import Header
+from screens.parts.pv import Pv
+from screens.parts.runkey_data import Node, Runkey, flag, read, read_list, read_tree, scalar_text
+from screens.parts.runkey_details import reference
+from screens.parts.runkey_frontends import FrontendsView
+from screens.parts.runkey_links import links
+from screens.parts.runkey_owl import Answer, Owl
+from screens.parts.runkey_table import FilteredTable
+from screens.parts.runkey_viewer import PayloadViewer, text_view
+from screens.parts.widgets import caption
+
+LINES = 500
+"""Messages that the log keeps."""
+EDGES_OF_INTEREST = ("rx", "tx", "enable", "locked", "path")
+
+
+class LogPanel(QFrame):
+    """What the IOC says, with the time at which it came; the newest below."""
+
+    def __init__(self, prefix: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("role", "panel")
+        self.lines: deque[str] = deque(maxlen=LINES)
+        self.text: QPlainTextEdit = text_view(self)
+        self.text.setMaximumBlockCount(LINES)
+        self.sources = [Pv(f"{prefix}{name}", self) for name in ("Msg", "IOC:Msg")]
+        self._last: dict[str, str] = {}
+        for pv in self.sources:
+            pv.changed.connect(lambda pv=pv: self._take(pv))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 4, 8, 6)
+        column.setSpacing(2)
+        column.addWidget(caption(f"Messages of {prefix}, since this screen was opened", self))
+        column.addWidget(self.text, 1)
+
+    def channels(self) -> list:
+        """PyDM's tools find the PVs by this."""
+        return [pv.channel for pv in self.sources]
+
+    def _take(self, pv: Pv) -> None:
+        text = pv.text if pv.connected else "disconnected"
+        if pv.connected and pv.value is None:
+            return
+        if self._last.get(pv.name) == text or not text:
+            return
+        first = pv.name not in self._last
+        self._last[pv.name] = text
+        if first and text == "disconnected":
+            return
+        if text != "disconnected" and text in (self._last.get(other.name) for other in self.sources if other is not pv):
+            return  # both PVs say the same thing
+        line = f"{datetime.now():%H:%M:%S}  {' '.join(text.split())}"
+        self.lines.append(line)
+        self.text.appendPlainText(line)
+
+
+class ConnectivityView(QFrame):
+    """Where a front-end is: FELIX, optoboard, e-links, and all else that its edge says."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("role", "panel")
+        self.title = QLabel(self)
+        self.title.setProperty("role", "word")
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
+        self.title.setMinimumWidth(1)
+        self.table = FilteredTable(("What", "Value"), stretch=1, what="entries")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 6, 8, 6)
+        column.setSpacing(4)
+        column.addWidget(self.title)
+        column.addWidget(self.table, 1)
+
+    def show_node(self, node: Node) -> None:
+        """Show the place of a front-end."""
+        self.title.setText(f"Connectivity of {node.path}")
+        self.title.setToolTip(node.path)
+        rows = [("Front-end", node.name), ("Serial", node.serial), ("Chip", chip_of(node))]
+        above, at = [], node.parent
+        while at is not None and at.path not in ("", "/"):
+            above.append((at.type or "object", at.name))
+            at = at.parent
+        rows += [(kind.capitalize(), name) for kind, name in above]
+        names = {"rx": "Rx", "tx": "Tx", "enable": "Enabled", "locked": "Locked"}
+        for key in (*EDGES_OF_INTEREST, *(key for key in node.edge if key not in EDGES_OF_INTEREST)):
+            if key in node.edge:
+                value = flag(node.edge, key) if key in ("enable", "locked") else scalar_text(node.edge[key])
+                rows.append((names.get(key, key), value))
+        rows += [(f"meta {key}", scalar_text(value)) for key, value in node.meta.items()]
+        self.table.fill([(what, value) for what, value in rows if value], sortable=False)
+
+
+def chip_of(node: Node) -> str:
+    """The type of a front-end's chip, as far as the tree says it."""
+    for meta in (node.meta, *(payload.meta for payload in node.payloads.values())):
+        for key in ("chip", "chip_type", "chipType"):
+            if meta.get(key):
+                return str(meta[key])
+    return ""
+
+
+class Felix(Display):
+    """Macros: P, the prefix of the runkey IOC (``DEMO:RK:``).
+
+    RUNKEY and FELIX are what is shown at first; without them it is the runkey that is selected, or the newest one, and
+    its first FELIX. SUBSYSTEMS is what the top screen is given on the way back.
+    """
+
+    def __init__(self, parent=None, args=None, macros: dict[str, str] | None = None) -> None:
+        super().__init__(parent=parent, args=args, macros=macros)
+        macros = macros or {}
+        self.prefix = macros.get("P", "")
+        self._wanted = macros.get("RUNKEY", "")
+        self._wanted_felix = macros.get("FELIX", "")
+        self.setWindowTitle(f"FELIX {self.prefix}")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self.setProperty("role", "screen")
+        self.owl = Owl(self)
+        self.entries: list[Runkey] = []
+        self.runkey: Runkey | None = None
+        self.felix: Node | None = None
+        self._felixes: list[Node] = []
+        self._listed = False
+        self.selected_pv = Pv(f"{self.prefix}Selected", self)
+
+        self.header = Header(self.prefix, "FELIX", links(macros, "felix"), self)
+        self.error = QLabel(self)
+        self.error.setProperty("role", "error")
+        self.error.setWordWrap(True)
+        self.error.hide()
+        self.felix_box, self.runkey_box = QComboBox(self), QComboBox(self)
+        for box in (self.felix_box, self.runkey_box):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
+        self.logging = QPushButton("Toggle logging", self)
+        self.logging.setCheckable(True)
+        self.again = QPushButton("⟳ Refresh", self)
+        for button in (self.logging, self.again):
+            button.setProperty("role", "span")
+        self.summary = caption("", self)
+        self.summary.setMinimumWidth(1)
+        self.frontends = FrontendsView(self)
+        self.viewer = PayloadViewer(self.owl, self)
+        self.connectivity = ConnectivityView(self)
+        self.side = QStackedWidget(self)
+        self.log_panel = LogPanel(self.prefix, self)
+        self.log_panel.hide()
+        self._lay_out()
+
+        self.runkey_box.activated.connect(self._choose_runkey)
+        self.felix_box.activated.connect(self._choose_felix)
+        self.logging.toggled.connect(self.log_panel.setVisible)
+        self.again.clicked.connect(self.read_list)
+        self.frontends.config.connect(self.show_config)
+        self.frontends.place.connect(self.show_connectivity)
+        self.frontends.objects.wanted.connect(self._read_below)
+        self.viewer.clear("Config shows how a front-end is configured, Connectivity where it is connected.")
+        # the selected runkey is known a moment after the screen is made; without an IOC nobody waits for it long
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(1500)
+        self._patience.timeout.connect(self._choose_first)
+        self._patience.start()
+        self.selected_pv.changed.connect(self._choose_first)
+        self.read_list()
+
+    def channels(self) -> list:
+        """PyDM's tools find the PV by this."""
+        return [self.selected_pv.channel]
+
+    def waiting(self) -> str:
+        """What must still come before the screen is whole; empty when it is."""
+        if not self._listed:
+            return "the list of runkeys"
+        return self.owl.pending() or ("a runkey" if self.entries and self.runkey is None else "")
+
+    def minimumSizeHint(self) -> QSize:
+        """So that it fits on small displays, too."""
+        return QSize(760, 480)
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102  (Qt's hook)
+        self.owl.stop()
+        super().closeEvent(event)
+
+    def _lay_out(self) -> None:
+        head = QFrame(self)
+        head.setProperty("role", "panel")
+        row = QHBoxLayout(head)
+        row.setContentsMargins(10, 6, 10, 6)
+        row.setSpacing(8)
+        row.addWidget(caption("FELIX", head))
+        row.addWidget(self.felix_box, 2)
+        row.addWidget(caption("Runkey", head))
+        row.addWidget(self.runkey_box, 3)
+        row.addWidget(self.summary, 2)
+        row.addWidget(self.again)
+        row.addWidget(self.logging)
+        self.side.addWidget(self.viewer)
+        self.side.addWidget(self.connectivity)
+        body = QSplitter(Qt.Orientation.Horizontal, self)
+        body.setChildrenCollapsible(False)
+        body.addWidget(self.frontends)
+        body.addWidget(self.side)
+        body.setSizes([680, 580])
+        body.setStretchFactor(0, 3)
+        body.setStretchFactor(1, 3)
+        self.frontends.setMinimumWidth(300)
+        self.side.setMinimumWidth(260)
+        halves = QSplitter(Qt.Orientation.Vertical, self)
+        halves.setChildrenCollapsible(False)
+        halves.addWidget(body)
+        halves.addWidget(self.log_panel)
+        halves.setSizes([600, 160])
+        halves.setStretchFactor(0, 1)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(8, 6, 8, 8)
+        whole.setSpacing(6)
+        whole.addWidget(self.header)
+        whole.addWidget(self.error)
+        whole.addWidget(head)
+        whole.addWidget(halves, 1)
+
+    def read_list(self) -> None:
+        """Ask for the list of runkeys anew."""
+        self.owl.ask(["list", "--json"], self._take_list, lane="list")
+
+    def _take_list(self, answer: Answer) -> None:
+        self._listed = True
+        try:
+            if answer.error:
+                raise ValueError(answer.error)
+            entries, _ = read(read_list, answer.document())
+        except ValueError as error:
+            self._show_error(str(error))
+            return
+        self._show_error("")
+        self.entries = sorted(entries, key=lambda entry: (entry.created, entry.name), reverse=True)
+        shown = self.runkey.key if self.runkey else None
+        self.runkey_box.clear()
+        for entry in self.entries:
+            self.runkey_box.addItem(reference(entry, self.entries))
+        now = next((row for row, entry in enumerate(self.entries) if entry.key == shown), -1)
+        self.runkey_box.setCurrentIndex(now)
+        if now >= 0 and self.runkey is not None and self.entries[now].digest != self.runkey.digest:
+            self._choose_runkey(now)
+        if not self.entries:
+            self.frontends.say("There are no runkeys yet.")
+        self._choose_first()
+
+    def _choose_first(self) -> None:
+        """The runkey that is asked for, else the selected one, else the newest; once."""
+        if self.runkey is not None or not self.entries:
+            return
+        name = self._wanted or (self.selected_pv.text if self.selected_pv.connected else "")
+        row = next((row for row, entry in enumerate(self.entries) if entry.name == name), -1)
+        if row < 0 and not self.selected_pv.connected and self._patience.isActive():
+            return
+        self.runkey_box.setCurrentIndex(max(row, 0))
+        self._choose_runkey(max(row, 0))
+
+    def _choose_runkey(self, row: int) -> None:
+        entry = self.entries[row]
+        self.runkey = entry
+        self._wanted = entry.name
+        self.frontends.say("reading …")
+        self.viewer.clear("Config shows how a front-end is configured, Connectivity where it is connected.")
+        self.side.setCurrentWidget(self.viewer)
+        # the devices first: a whole detector has 34,000 objects
+        self.owl.ask(
+            ["tree", reference(entry, self.entries), "--json", "--depth", "1"],
+            lambda answer: self._take_devices(entry, answer),
+            lane="tree",
+            keep=f"tree 1 {entry.where} {entry.name} {entry.digest}",
+        )
+
+    def _take_devices(self, entry: Runkey, answer: Answer) -> None:
+        if entry is not self.runkey:
+            return
+        try:
+            if answer.error:
+                raise ValueError(answer.error)
+            tree = read(read_tree, answer.document())
+        except ValueError as error:
+            self._show_error(str(error))
+            self.frontends.say(str(error))
+            return
+        self._felixes = [node for node in tree.root.children if node.type == "felix"]
+        self.felix_box.clear()
+        self.felix_box.addItems([node.name for node in self._felixes])
+        self.felix_box.setEnabled(bool(self._felixes))
+        if not self._felixes:
+            self.felix = None
+            self.frontends.say("There is no FELIX in this runkey.")
+            self.summary.setText("")
+            return
+        row = next((row for row, node in enumerate(self._felixes) if node.name == self._wanted_felix), 0)
+        self.felix_box.setCurrentIndex(row)
+        self._choose_felix(row)
+
+    def _choose_felix(self, row: int) -> None:
+        entry, node = self.runkey, self._felixes[row]
+        if entry is None:
+            return
+        self.felix = node
+        self._wanted_felix = node.name
+        self.frontends.say("reading …")
+        self.owl.ask(
+            ["tree", reference(entry, self.entries), "--json", "--path", node.path],
+            lambda answer: self._take_felix(entry, node, answer),
+            lane="tree",
+            keep=f"tree all {node.path} {node.digest}" if node.digest else "",
+        )
+
+    def _take_felix(self, entry: Runkey, felix: Node, answer: Answer) -> None:
+        if entry is not self.runkey or felix is not self.felix:
+            return
+        try:
+            if answer.error:
+                raise ValueError(answer.error)
+            root = read(read_tree, answer.document()).root
+        except ValueError as error:
+            self._show_error(str(error))
+            self.frontends.say(str(error))
+            return
+        self._show_error("")
+        self.frontends.show_felix(root)
+        found = [node for node in root.walk() if node.type == "frontend"]
+        boards = sum(node.type == "optoboard" for node in root.walk())
+        used = sum(bool(node.edge.get("enable", 1)) for node in found)
+        self.summary.setText(f"{boards:,} optoboards · {len(found):,} front-ends, {used:,} enabled")
+        self.summary.setToolTip(self.summary.text())
+
+    def _read_below(self, node: Node) -> None:
+        self.frontends.objects.refused(node.path)  # all of a FELIX is read at once
+
+    def show_config(self, node: Node) -> None:
+        """The configuration of a front-end: JSON, pixel maps as pictures."""
+        if self.runkey is None:
+            return
+        self.side.setCurrentWidget(self.viewer)
+        role = "config" if "config" in node.payloads else None
+        self.viewer.show_node(reference(self.runkey, self.entries), node, role)
+
+    def show_connectivity(self, node: Node) -> None:
+        """Where a front-end is connected."""
+        self.connectivity.show_node(node)
+        self.side.setCurrentWidget(self.connectivity)
+
+    def _show_error(self, text: str) -> None:
+        self.error.setText(text)
+        self.error.setVisible(bool(text))
