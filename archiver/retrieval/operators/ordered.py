@@ -57,7 +57,7 @@ def _bins(source: Source, value: Value, interval: int) -> Iterator[Bins]:
 
 
 def _of_numbers(whole: Whole, grid: Grid, value: Value, interval: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values and severities of bins, of samples that are numbers; NaN, and the samples' severity, where there are none."""
+    """Values and severities of bins by samples that are numbers; NaN, and the severity of all, where there are none."""
     severity = np.maximum.reduceat(whole.points.severity, whole.starts)
     numbers, void = apart(whole.points)
     if not len(void):
