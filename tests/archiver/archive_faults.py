@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +26,19 @@ SHUTIL_STEPS = ["copyfile", "rmtree"]
 def fault_at(step: int, fault: Callable[[], BaseException], once: bool) -> Iterator[list[int]]:
     """The `step`-th step on the disk, half done if it is a write, raises `fault()`; and all later ones unless `once`.
 
-    Gives a list whose length is the number of steps done.
+    Gives a list whose length is the number of steps done. Threads that have nothing to do with the store (another
+    test's, of the same process) are spared.
     """
     done: list[int] = []
     dead = False
+    caller = threading.current_thread()
+    strangers = {t for t in threading.enumerate() if t is not caller and t.name != "mover"}
 
     def guarded(call: Callable[..., Any], half: bool = False) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
             nonlocal dead
+            if threading.current_thread() in strangers:
+                return call(*args, **kwargs)
             if dead and not once:
                 raise fault()
             if len(done) == step and not dead:

@@ -223,14 +223,14 @@ def _refreshed(mirror: Mirror, segments: int) -> bool:
 
 def test_a_place_of_another_archive_is_left_alone(s3: S3Server, tmp_path: Path) -> None:
     config = config_of(s3)
-    with writing(tmp_path / "one", config) as one:
-        fill(one, 2)
-        today = one.manifest.segments[0].day + 1
-        settle(one, moved(one, s3.url()), today)
-        settle(one, lambda: "manifest.json" in s3.files(), today)
-    # closed: nobody but the second archive could write there from here on
-    before = s3.files()
     with writing(tmp_path / "two", config) as two:
+        with writing(tmp_path / "one", config) as one:
+            fill(one, 2)
+            today = one.manifest.segments[0].day + 1
+            settle(one, moved(one, s3.url()), today)
+            settle(one, lambda: "manifest.json" in s3.files(), today)
+        # the first is closed: from here on nobody but the second could write there
+        before = s3.files()
         fill(two, 2)
         settle(two, lambda: bool(two.upkeep.problem()), today)
         assert "belongs to another archive" in two.upkeep.problem()[s3.url()]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from archive_fill import NS, T0
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from operator_archive import (
     MemoryArchive,
@@ -101,6 +101,8 @@ VALUES: dict[str, Value] = {
     intervals,
     cuts,
 )
+@example("linear", run, False, [(T0 * NS, math.nan, 0), ((T0 + 100) * NS, 0.0, 0), ((T0 + 100) * NS + 1, math.nan, 1)],
+         T0 * NS + 30 * NS, 70_000_000_001, 1, [])  # fmt: skip
 @settings(max_examples=400, deadline=None)
 def test_every_bin(
     name: str, how: Callable, fill: bool, rows: list[Row], start: int, length: int, n: int, parts: list[int]

@@ -45,10 +45,10 @@ def _bins(source: Source, value: Value, interval: int) -> Iterator[Bins]:
     for whole in whole_bins(points(source.samples(), source.end, 4 * CHUNK, nan=True), grid):
         found, starts = whole.points, whole.starts
         with np.errstate(invalid="ignore", over="ignore"):  # samples may be infinite
-            values = _of_numbers(whole, grid, value, interval)
+            values, severity = _of_numbers(whole, grid, value, interval)
         columns = {
             "count": whole.count,
-            "severity": np.maximum.reduceat(found.severity, starts),
+            "severity": severity,
             "first_ns": found.time_ns[starts],
             "last_ns": found.time_ns[np.append(starts[1:], len(found)) - 1],
             "value": values,
@@ -56,16 +56,19 @@ def _bins(source: Source, value: Value, interval: int) -> Iterator[Bins]:
         yield Bins(whole.number, columns)
 
 
-def _of_numbers(whole: Whole, grid: Grid, value: Value, interval: int) -> np.ndarray:
-    """The values of bins without regard to samples that are NaN; NaN where there are no others."""
+def _of_numbers(whole: Whole, grid: Grid, value: Value, interval: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and severities of bins by samples that are numbers; NaN, and the severity of all, where there are none."""
+    severity = np.maximum.reduceat(whole.points.severity, whole.starts)
     numbers, void = apart(whole.points)
     if not len(void):
-        return value(whole, interval)
+        return value(whole, interval), severity
     result = np.full(len(whole.number), np.nan)
     if len(numbers):
         rest = Whole(numbers, *grid.cut(numbers.time_ns))
-        result[np.searchsorted(whole.number, rest.number)] = value(rest, interval)
-    return result
+        rows = np.searchsorted(whole.number, rest.number)
+        result[rows] = value(rest, interval)
+        severity[rows] = np.maximum.reduceat(numbers.severity, rest.starts)
+    return result, severity
 
 
 def _median(whole: Whole, interval: int) -> np.ndarray:
