@@ -74,7 +74,7 @@ def health(as_json: JsonOption = False, site: SiteOption = None, state: StateOpt
     else:
         for row in rows:
             answer = f"answers in {span_text(row['seconds'])}" if row["ok"] else f"does not answer: {row['reason']}"
-            typer.echo(f"{row['where']:8} {answer}  ({row['url']})")
+            typer.echo(f"{row['where']:8} {answer}  ({shown(row['url'])})")
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
 

@@ -13,16 +13,17 @@ SETPOINT_TYPES = ("double", "long", "enum", "string", "text", "doubles", "longs"
 def check_content(content: bytes, role: str, type_: str, format_: str, meta: Mapping[str, Any], file: str) -> None:
     """BadInput, each problem "FILE:LINE: PATH INSIDE: reason", unless `content` may be a payload of that kind."""
     problems: list[str] = []
-    if format_ == "json":
+    if role in ("config", "pixels") and meta.get("chip"):
+        problems = _chip_problems(content, role, meta, file)
+    elif format_ == "json":
         document = _json(content, file)
-        problems = _document_problems(document, role, type_, file)
+        if role == "setpoints" or type_ == "setpoints":
+            problems = [f"{file}: {problem}" for problem in setpoint_problems(document)]
     elif format_ == "text":
         try:
             content.decode("utf-8")
         except UnicodeDecodeError as error:
             problems = [f"{file}: not UTF-8: byte {error.start} is 0x{content[error.start]:02x}"]
-    elif format_ == "pixels":
-        problems = _pixel_problems(content, meta, file)
     if problems:
         raise BadInput([_with_line(problem, content, file) for problem in problems])
 
@@ -36,19 +37,15 @@ def _json(content: bytes, file: str) -> Any:
         raise BadInput(f"{file}:{error.lineno}: column {error.colno}: not JSON: {error.msg}") from None
 
 
-def _document_problems(document: Any, role: str, type_: str, file: str) -> list[str]:
-    if role == "setpoints" or type_ == "setpoints":
-        return [f"{file}: {problem}" for problem in setpoint_problems(document)]
-    if type_ == "config" and isinstance(document, dict) and len(document) == 1:
-        from db.chips.checks import check_config
-        from db.chips.problems import Problems
-        from db.chips.registers import CHIP_TYPES, chip_type
+def _chip_problems(content: bytes, role: str, meta: Mapping[str, Any], file: str) -> list[str]:
+    from db.chips.chipfile import check_chip
 
-        kind = next(iter(document))
-        if kind in CHIP_TYPES:
-            found = Problems(file)
-            check_config(chip_type(kind), document[kind], found)
-            return list(found)
+    if role == "config":
+        _json(content, file)  # with line and column
+    try:
+        check_chip(role, content, meta, file)
+    except BadInput as error:
+        return error.problems
     return []
 
 
@@ -99,27 +96,13 @@ def _is_long(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _pixel_problems(content: bytes, meta: Mapping[str, Any], file: str) -> list[str]:
-    from db.chips.pixels import decode, faults
-    from db.chips.registers import chip_type
-
-    try:
-        kind = chip_type(str(meta.get("chip", "")))
-    except KeyError:
-        return [f"{file}: a pixel map of an unknown chip {meta.get('chip')!r}"]
-    try:
-        return [f"{file}: {fault}" for fault in faults(kind, decode(content, kind.name))]
-    except ValueError as error:
-        return [f"{file}: {error}"]
-
-
 def _with_line(problem: str, content: bytes, file: str) -> str:
     """The problem with the line of the key it is about, where that is to be found."""
     rest = problem.removeprefix(f"{file}: ")
     if rest == problem:
         return problem
     inside = rest.rpartition(": ")[0] if ": " in rest else ""
-    for key in (inside, inside.rpartition(".")[2]):
+    for key in (inside, inside.rpartition(".")[2].partition("[")[0]):
         at = content.find(b'"' + key.encode() + b'"') if key else -1
         if at >= 0:
             line = content.count(10, 0, at) + 1  # newlines

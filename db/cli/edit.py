@@ -119,8 +119,8 @@ def add(
     above, _, last = path.rstrip("/").rpartition("/")
     if not last:
         raise typer.BadParameter(f"{path!r} names no object; write for example /FELIX1/OB1", param_hint="PATH")
-    facts = {k: edge_value(k, v, f"{path} edge") for k, v in _pairs(edge, "--edge")}
-    metas = {k: edge_value(f"meta {k}", v, f"{path} meta") for k, v in _pairs(meta, "--meta")}
+    facts = {k: edge_value(k, v, f"{path} edge") for k, v in pairs(edge, "--edge")}
+    metas = {k: edge_value(f"meta {k}", v, f"{path} meta") for k, v in pairs(meta, "--meta")}
     with opened(site, state) as store:
         payloads = _parse_chip(chip.read_bytes(), str(chip)) if chip is not None else []
         with store.staging.edit(staged(store, name).info.name, comment or f"add {path}") as change:
@@ -131,7 +131,8 @@ def add(
         _say(change.result, as_json, "changed")
 
 
-def _pairs(words: list[str] | None, option: str) -> list[tuple[str, str]]:
+def pairs(words: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """KEY=VALUE words of an option."""
     pairs = []
     for word in words or ():
         key, equals, value = word.partition("=")
@@ -206,16 +207,7 @@ def _set(change: Edit, target: Target, node: Node, key: Key, value: str) -> None
         content = new_content(key, node, before, value)
         if content != before:
             check_content(content, key.kind, info.type, info.format, info.meta, f"{path} {key.kind}")
-            _put(change, node, key.kind, content)
-
-
-def _put(change: Edit, node: Node, role: str, content: bytes) -> None:
-    """A payload's new content; the file that it was once imported from is no longer what the chip has."""
-    from db.cli.names import place
-
-    change.put(place(node), role, content)
-    if role in ("config", "pixels") and "source" in node.payloads:
-        change.drop(place(node), "source")
+            change.put(path, key.kind, content)
 
 
 def edit(
@@ -281,7 +273,7 @@ def _edit(
     if whole:
         _put_chip(change, node, payloads)
     elif info is not None:
-        _put(change, node, role, content)
+        change.put(place(node), role, content)
     else:
         change.put(place(node), role, content, type=type_, format=format_, name="", meta=meta)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 EDGE = ("rx", "tx", "enable", "locked")
 PIXEL = {"Enable": (0, 1), "InjEn": (0, 1), "Hitbus": (0, 1), "TDAC": (-15, 15)}
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _WORDS = {"on": 1, "off": 0, "yes": 1, "no": 0, "true": 1, "false": 0}
 
 
@@ -62,8 +64,7 @@ class Key:
         document = _load(content, f"{node.path} {self.kind}")
         if self.kind == "setpoints":
             return _item(document, self.inner, node.path)["value"]
-        holder, last = _place(document, self.inner, f"{node.path} {self.kind}")
-        return holder[last]
+        return _at(document, _steps(document, self.inner, f"{node.path} {self.kind}"))
 
 
 def key_of(target: Target, node: Node, word: str) -> Key:
@@ -98,12 +99,13 @@ def _in_payload(target: Target, node: Node, role: str, word: str) -> Key:
     """A place in a JSON payload; a register's or parameter's name alone will do."""
     document = _load(_content(target, node, role), f"{node.path} {role}")
     inside = _inside(document)
+    first = word.partition("[")[0]
     if "." not in word and isinstance(inside, dict):
         for block in ("GlobalConfig", "Parameter"):
-            if word in inside.get(block, {}):
+            if first in _dict(inside.get(block)):
                 return Key(role, f"{block}.{word}")
     try:
-        _place(document, word, f"{node.path} {role}")
+        _steps(document, word, f"{node.path} {role}")
     except NotFound:
         names = [n for block in ("GlobalConfig", "Parameter") for n in _dict(_dict(inside).get(block))]
         raise _unknown(f"{node.path} {role}", word, names or list(_dict(inside))) from None
@@ -120,14 +122,18 @@ def new_content(key: Key, node: Node, content: bytes, text: str) -> bytes:
         return _with_pixel(content, info.meta, key, text, where)
     if info.format != "json":
         raise BadInput(f"{where}: {info.format}, not JSON; use owl runkey edit or owl runkey put")
+    from db.chips.jsontext import replace
+
     document = _load(content, where)
+    steps: tuple[str | int, ...]
     if key.kind == "setpoints":
         item = _item(document, key.inner, node.path)
-        item["value"] = setpoint_value(item, text, f"{where}: {key.inner}")
+        value = setpoint_value(item, text, f"{where}: {key.inner}")
+        steps = ("items", document["items"].index(item), "value")
     else:
-        holder, last = _place(document, key.inner, where)
-        holder[last] = _like(holder[last], text, f"{where}: {key.inner}")
-    return _dump(document, content)
+        steps = _steps(document, key.inner, where)
+        value = _like(_at(document, steps), text, f"{where}: {key.inner}")
+    return replace(content, {steps: value}, where)
 
 
 def setpoint_value(item: dict[str, Any], text: str, where: str) -> Any:
@@ -194,14 +200,6 @@ def _load(content: bytes, where: str) -> Any:
         raise BadInput(f"{where}: not JSON: {error}") from None
 
 
-def _dump(document: Any, before: bytes) -> bytes:
-    """JSON, laid out as it was: on one line, or indented."""
-    import orjson
-
-    indented = b"\n" in before.strip()
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 if indented else 0)
-
-
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -215,22 +213,27 @@ def _inside(document: Any) -> Any:
     return document
 
 
-def _place(document: Any, path: str, where: str) -> tuple[Any, Any]:
-    """The holder of a place, and its key in there; NotFound."""
-    for top in (document, _inside(document)):
-        holder: Any = None
-        last: Any = None
-        value = top
-        for part in path.split("."):
-            holder, last = value, part
-            if isinstance(value, list) and part.isdigit() and int(part) < len(value):
-                last = int(part)
-            elif not isinstance(value, dict) or part not in value:
-                break
-            value = holder[last]
-        else:
-            return holder, last
+def _steps(document: Any, path: str, where: str) -> tuple[str | int, ...]:
+    """The keys that lead to `GlobalConfig.DiffTh1L` or `Parameter.VcalPar[1]`, with that of a chip file; NotFound."""
+    words = [word or int(number) for word, number in _STEP.findall(path)]
+    tops: list[list[str | int]] = [[]]
+    if isinstance(document, dict) and _inside(document) is not document:
+        tops.append(list(document))
+    for top in tops:
+        steps = (*top, *words)
+        try:
+            _at(document, steps)
+        except (KeyError, IndexError, TypeError):
+            continue
+        if words:
+            return steps
     raise NotFound(f"{where} has no {path!r}")
+
+
+def _at(document: Any, steps: tuple[str | int, ...]) -> Any:
+    for step in steps:
+        document = document[step]
+    return document
 
 
 def _item(document: Any, pv: str, where: str) -> dict[str, Any]:

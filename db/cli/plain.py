@@ -51,13 +51,7 @@ def plain_revision(revision: RevisionInfo, where: str) -> dict[str, Any]:
 
 def plain_health(store: Store) -> list[dict[str, Any]]:
     """DATABASE of each."""
-    found = store.health()
-    rows = []
-    for area in ("staging", "backend"):
-        state = found[area]
-        url = getattr(store, area).database.url
-        rows.append({"where": area, "url": url, "ok": state.ok, "seconds": state.seconds, "reason": state.reason})
-    return rows
+    return [asdict(state) for state in store.health()]
 
 
 def plain_payload(info: PayloadInfo) -> dict[str, Any]:
