@@ -292,3 +292,5 @@ class Scope:
     catalogue: Catalogue
     before: Mapping[str, Live] = field(default_factory=dict)
     """All PVs of the runkey as they were when the plan was made."""
+    comparison: Comparison = field(default_factory=Comparison)
+    """What differed then."""

@@ -96,7 +96,8 @@ class Stand:
         changing = [one.pv for one in comparison.items if one.kind == "value"]
         names = {name for pv in changing for name in catalogue.items[pv].blocked_by}
         blockers = await read_labels(self.client, names, catalogue.states, self.timeout)
-        return Scope(make_plan(comparison, settings, catalogue, live, blockers), settings, catalogue, live)
+        plan = make_plan(comparison, settings, catalogue, live, blockers)
+        return Scope(plan, settings, catalogue, live, comparison)
 
     async def apply(
         self,
