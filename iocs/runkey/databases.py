@@ -14,6 +14,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
+
 from db.config import database_urls, db_config, shown
 from db.database import Database
 from db.errors import DbError, Unavailable
@@ -28,6 +30,9 @@ MYSELF = Who("runkey-ioc", Who.me().host)
 MAX_HANGING = 8
 """Threads that wait for a server which does not answer, until further queries are refused at once."""
 TIMEOUT = 60.0
+JOURNAL_TIMEOUT = 10.0
+AWAY_TIMEOUT = 1.0
+"""Seconds that a journal which was away may take: the stand does not wait for it any more."""
 
 
 @dataclass(frozen=True)
@@ -134,3 +139,28 @@ class Databases:
             for database in self._open.values():
                 database.close()
             self._open.clear()
+
+
+class JournalWrites:
+    """Transactions of an apply's journal, in the staging area.
+
+    Once one has failed, the next ones are given little time: what is to be taken back must not wait for a database.
+    """
+
+    def __init__(self, databases: Databases, who: Who) -> None:
+        self._databases, self._who = databases, who
+        self._away = False
+
+    async def __call__(self, function: Callable[[Connection], Any]) -> Any:
+        """Run it in one write transaction; DbError."""
+
+        def write(store: Store) -> Any:
+            with store.staging.database.write() as connection:
+                return function(connection)
+
+        timeout = AWAY_TIMEOUT if self._away else JOURNAL_TIMEOUT
+        try:
+            return await self._databases.run(self._who, write, timeout=timeout, what="journal")
+        except Unavailable:
+            self._away = True
+            raise
