@@ -52,14 +52,14 @@ def put_blobs(connection: Connection, contents: Iterable[bytes]) -> list[bytes]:
     seen: set[bytes] = set()
     packing: Iterator[Row] | None = None
     for batch in _batches(contents):
-        of_batch = list(_spread(blob_hash, batch))
+        of_batch = list(parallel(blob_hash, batch))
         hashes += of_batch
         new = {sha: content for sha, content in zip(of_batch, batch, strict=True) if sha not in seen}
         seen.update(new)
         for sha in blob_sizes(connection, list(new)):
             del new[sha]
         # in the order of hashes: two writers that store the same do not wait for each other crosswise
-        following = _spread(_packed, sorted(new.items()))
+        following = parallel(_packed, sorted(new.items()))
         if packing is not None:
             insert_blobs(connection, list(packing))
         packing = following
@@ -76,7 +76,7 @@ def get_blobs(connection: Connection, hashes: Sequence[bytes], *, check: bool = 
     waiting: Iterator[tuple[bytes, bytes]] | None = None
     for wanted in _stored(connection, hashes):
         rows = select_blobs(connection, wanted)
-        working = _spread(_checked if check else _content, rows)
+        working = parallel(_checked if check else _content, rows)
         if waiting is not None:
             yield from waiting
         waiting = working
@@ -177,7 +177,7 @@ def _checked(row: Row) -> tuple[bytes, bytes]:
     return sha, content
 
 
-def _spread(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def parallel(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """function(item) of all, in order, on threads that begin at once; a few tasks rather than one for each item."""
     if not items:
         return iter(())

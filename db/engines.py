@@ -124,6 +124,9 @@ def _prepare_sqlite(engine: Engine, path: str) -> None:
     def connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        connection.execute(
+            "PRAGMA auto_vacuum = INCREMENTAL"
+        )  # gc can give disk space back; for new files, like page_size
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
