@@ -40,6 +40,7 @@ def init(
 ) -> None:
     """Make both databases, or bring their tables up to date; what is in them stays. The same again does no harm."""
     from db.cli.plain import plain_health, plain_runkey
+    from db.config import shown
 
     with explained():
         from db.config import database_urls
@@ -58,7 +59,7 @@ def init(
             print_json({"databases": plain_health(store), "demo": plain_runkey(made) if made else None})
             return
         for area in AREAS:
-            typer.echo(f"{area:8} {getattr(store, area).database.url}")
+            typer.echo(f"{area:8} {shown(getattr(store, area).database.url)}")
         if made is not None:
             typer.echo(f"the demo's runkey is {made.name!r}")
 
@@ -66,6 +67,7 @@ def init(
 def health(as_json: JsonOption = False, site: SiteOption = None, state: StateOption = None) -> None:
     """Say whether both databases answer. Exit code 1 when one does not."""
     from db.cli.plain import plain_health
+    from db.config import shown
 
     with opened(site, state) as store:
         rows = plain_health(store)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -61,7 +61,7 @@ StateOption = Annotated[
 ]
 
 
-def fail(message: str, code: int = 1) -> Any:
+def fail(message: str, code: int = 1) -> NoReturn:
     """Say one thing on standard error and end. `code` 1: it failed; 2: it was asked for wrongly."""
     typer.echo(f"owl: {message}", err=True)
     raise typer.Exit(code)

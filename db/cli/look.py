@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,10 +36,19 @@ if TYPE_CHECKING:
     from db.cli.names import Target
     from db.nodes import Node
     from db.runkeys import RunkeyInfo
-    from db.store import Store
 
 CHIP = "chip"
 """The role that stands for a front-end's whole chip file, put together of its payloads."""
+
+
+class Field(StrEnum):
+    """What of a pixel is drawn."""
+
+    TDAC = "tdac"
+    ENABLE = "enable"
+    INJEN = "injen"
+    HITBUS = "hitbus"
+
 
 ViewOption = Annotated[str, typer.Option("--view", help="daq, power, cooling, …")]
 BelowOption = Annotated[
@@ -162,8 +172,9 @@ def get(
     path: PathArgument,
     role: RoleArgument,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Write a PNG of the pixel map (TDAC) to this file.")
+        Path | None, typer.Option("--picture", help="Write a PNG of the pixel map to this file.")
     ] = None,
+    field: Annotated[Field, typer.Option("--field", help="What of the pixels is drawn.")] = Field.TDAC,
     output: OutputOption = None,
     backend: BackendOption = False,
     as_json: JsonOption = False,
@@ -181,7 +192,7 @@ def get(
         target = resolve(store, name, backend)
         node = target.node(path)
         if picture is not None:
-            write_file(picture, _picture(target, node, role))
+            write_file(picture, _picture(target, node, role, field))
         if as_json:
             content = content_of(target, node, role)
             print_json(plain_content(target.info, node, role, content))
@@ -194,7 +205,7 @@ def get(
             return
         kind = node.payloads[role].format if role in node.payloads else "json"
         if sys.stdout.isatty() and kind in ("pixels", "raw"):
-            _on_terminal(node, role, content)
+            _on_terminal(node, role, content, field)
             return
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
@@ -220,33 +231,27 @@ def _chip_file(target: Target, node: Node) -> bytes:
         for info in node.payloads.values()
         if info.role in ("config", "pixels", "source")
     }
-    return chip_file(contents)
+    return chip_file(contents, f"{target.info.name} {node.path}")
 
 
-def _picture(target: Target, node: Node, role: str) -> bytes:
+def _picture(target: Target, node: Node, role: str, field: Field) -> bytes:
     from db.cli.pixelmaps import map_picture
 
     info = node.payloads.get(role)
     if info is None or info.format != "pixels":
         fail(f"{node.path}: {role} is no pixel map, so there is no picture of it", 2)
-    return map_picture(content_of(target, node, role), info.meta)
+    return map_picture(content_of(target, node, role), info.meta, field.value, f"{target.info.name} {node.path}")
 
 
-def _on_terminal(node: Node, role: str, content: bytes) -> None:
+def _on_terminal(node: Node, role: str, content: bytes, field: Field) -> None:
     info = node.payloads[role]
     if info.format != "pixels":
         fail(f"{node.path}: {role} is {size_text(len(content))} of binary content; give a file with -o FILE", 2)
     from db.cli.pixelmaps import map_facts, map_lines
 
-    facts: list[tuple[str, Any]] = map_facts(content, info.meta)
-    print_facts([(key, str(value)) for key, value in facts])
-    for line in map_lines(content, info.meta):
+    print_facts(map_facts(content, info.meta))
+    for line in map_lines(content, info.meta, field.value):
         typer.echo(line)
-
-
-def store_of(store: Store, backend: bool) -> Any:
-    """The runkeys of one database."""
-    return store.backend if backend else store.staging
 
 
 def register(app: typer.Typer) -> None:

@@ -23,7 +23,8 @@ ENUMS = {"State", "DbConn"}
 STRINGS = {"Selected", "SelectedId", "Applied", "AppliedId", "AppliedAt", "SnapshotName"}
 STATUS = (
     "State", "Progress", "Msg", "Selected", "SelectedId", "SelectedHash", "Applied", "AppliedId", "AppliedHash",
-    "AppliedBy", "AppliedAt", "AppliedResult", "DbConn", "DbLatency", "StageDirty", "DiffCount", "ItemsDone", "ItemsTotal",
+    "AppliedBy", "AppliedAt", "AppliedResult", "DbConn", "DbLatency", "StageDirty", "DiffCount", "ItemsDone",
+    "ItemsTotal",
 )  # fmt: skip
 
 
