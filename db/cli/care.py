@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -179,31 +178,7 @@ def _area(backend: bool) -> str:
     return "backend" if backend else "staging area"
 
 
-def bench(
-    fe: Annotated[
-        int, typer.Option("--fe", min=1, help="Front-ends; the whole ITk pixel detector has 33,000.")
-    ] = 33_000,
-    url: Annotated[
-        list[str] | None, typer.Option("--url", help="A database to measure, instead of SQLite; may be repeated.")
-    ] = None,
-    servers: Annotated[
-        bool, typer.Option("--servers", help="SQLite as well as the databases of --url, and the ratios.")
-    ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Few distinct pixel maps: not 3 GB on the disk.")] = False,
-    folder: Annotated[Path | None, typer.Option("--folder", help="Where the data lie meanwhile.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure the database with a made-up detector: clone, tree, commit, load, diff, chip files. Takes some minutes.
-
-    A database of --url must be empty: the detector is made in it, and its tables are dropped at the end.
-    """
-    from db.bench import run
-
-    with explained():
-        run(fe, url or [], servers=servers, quick=quick, folder=folder, as_json=as_json)
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (init, health, delete, gc, verify, bench):
+    for command in (init, health, delete, gc, verify):
         app.command()(command)
