@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from db.chips.problems import Problems, nearest, several, shown
-from db.chips.registers import ChipType, Parameter
+from db.chips.registers import CHIP_TYPES, ChipType, Parameter, chip_type
 
 PIXELS = "PixelConfig"
 BLOCKS = ("GlobalConfig", "Parameter", PIXELS)
+MANY = 10
+"""More unknown keys than this are told together."""
 LONGEST_NAME = 100
 """Characters of a chip's name, which is part of file names."""
 
@@ -51,9 +53,8 @@ def _registers(kind: ChipType, block: Any, problems: Problems, complete: bool) -
         if type(value) is not int:
             problems.add(f"{inside}.{name}", f"is {shown(value)}, not an integer")
         elif not 0 <= value <= register.most:
-            problems.add(
-                f"{inside}.{name}", f"{shown(value)} is not between 0 and {register.most} ({register.bits} bits)"
-            )
+            bits = f"{register.bits} bit{'s' * (register.bits > 1)}"
+            problems.add(f"{inside}.{name}", f"{shown(value)} is not between 0 and {register.most} ({bits})")
 
 
 def _parameters(kind: ChipType, block: Any, problems: Problems, complete: bool) -> None:
@@ -109,9 +110,13 @@ def _keys(
     missing = [name for name in needed if name not in found]
     if missing == [PIXELS]:
         missing = []
-    for name in found:
-        if name in known:
-            continue
+    unknown = [name for name in found if name not in known]
+    if len(unknown) > MANY:
+        others = [other for other in CHIP_TYPES if sum(name in chip_type(other).registers for name in unknown) > MANY]
+        hint = f"; {' and '.join(others)} {'has' if len(others) == 1 else 'have'} them" if others else ""
+        problems.add(inside, f"{len(unknown)} unknown {what}s: {several(unknown)}{hint}")
+        unknown = []
+    for name in unknown:
         meant = nearest(name, known, missing)
         if meant in missing:
             missing.remove(meant)

@@ -9,6 +9,7 @@ counts only as long as they are what it was made from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -258,7 +259,10 @@ def _kind(value: Any, problems: Problems, expected: str) -> ChipType | None:
         return None
     kind = chip_type(found[0])
     _expect(kind, expected, problems)
-    return kind if isinstance(value[kind.name], dict) or not problems.add(kind.name, "is not an object") else None
+    if not isinstance(value[kind.name], dict):
+        problems.add(kind.name, f"is {shown(value[kind.name])}, not an object")
+        return None
+    return kind
 
 
 def _expect(kind: ChipType, expected: str, problems: Problems) -> None:
@@ -296,3 +300,34 @@ def changed(chip: ChipConfig, tdac: Any = None, enable: Any = None) -> Map:
                 raise ValueError(f"{name} is {list(array.shape)}, the chip {list(fields[name].shape)}")
             fields[name] = array.astype(np.int16)
     return pixels.pack(kind, fields)
+
+
+def read_config(content: bytes, name: str = "") -> tuple[str, dict[str, Any]]:
+    """The chip type and the blocks (GlobalConfig, Parameter) of a payload `config`. BadInput."""
+    value = jsontext.load(content, name)
+    problems = Problems(name)
+    kind = _kind(value, problems, "")
+    problems.stop()
+    if kind is None:
+        raise bad(name, "", "is of no chip")
+    return kind.name, value[kind.name]
+
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def set_values(content: bytes, changes: Mapping[str, Any], name: str = "") -> bytes:
+    """A payload `config` with some values changed and all else as it was written, checked.
+
+    `changes`: by path in the chip's object, such as GlobalConfig.DiffTh1L or Parameter.VcalPar[1]. BadInput.
+    """
+    kind, _ = read_config(content, name)
+    paths: dict[tuple[jsontext.Key, ...], Any] = {}
+    for path, value in changes.items():
+        steps = [word or int(number) for word, number in _STEP.findall(path)]
+        if not steps:
+            raise bad(name, path, "is no path of a value")
+        paths[(kind, *steps)] = value
+    changed = jsontext.replace(content, paths, name)
+    check_chip("config", changed, {"chip": kind}, name, complete=False)
+    return changed

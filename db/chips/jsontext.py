@@ -115,6 +115,8 @@ def _not_json(data: bytes, file: str, error: orjson.JSONDecodeError) -> BadInput
     except UnicodeDecodeError as wrong:
         return bad(file, "", f"is not JSON: byte {wrong.start:,} is not UTF-8 ({wrong.reason})")
     # orjson counts positions in bytes for some errors and in characters for others; files of the field are ASCII
+    if "depth" in error.msg:
+        return bad(file, "", f"is nested deeper than {DEEPEST} levels")
     where = f"line {error.lineno}, column {error.colno}"
     if "unexpected end" in error.msg or error.pos >= len(text.rstrip()):
         return bad(file, where, f"is cut off: the JSON does not end (after {len(data):,} bytes)")

@@ -307,10 +307,14 @@ def write(kind: ChipType, array: Map, layout: Layout) -> bytes:
 def _lists(values: NDArray[np.int8], sep: bytes) -> list[bytes]:
     """The lines of an array [lines, length] as texts, without brackets."""
     lines, length = values.shape
-    table = np.empty((lines, length, 3 + len(sep)), np.uint8)
-    table[:, :, :3] = _TEXT[values.view(np.uint8)]
-    table[:, :, 3:] = np.frombuffer(sep, np.uint8)
-    table[:, -1, 3:] = 0
+    # numbers of one digit need no filling
+    width = 1 if values.size and 0 <= values.min() and values.max() <= 9 else 3
+    table = np.empty((lines, length, width + len(sep)), np.uint8)
+    table[:, :, :width] = _TEXT[values.view(np.uint8), 3 - width :]
+    table[:, :, width:] = np.frombuffer(sep, np.uint8)
+    if width == 1:
+        text, step = table.tobytes(), length * (1 + len(sep))
+        return [text[at : at + step - len(sep)] for at in range(0, len(text), step)]
+    table[:, -1, width:] = 0
     table[:, -1, -1] = _END_OF_LINE
-    text = table.tobytes().translate(None, b"\0")
-    return text.split(bytes((_END_OF_LINE,)))[:-1]
+    return table.tobytes().translate(None, b"\0").split(bytes((_END_OF_LINE,)))[:-1]

@@ -94,4 +94,4 @@ def _ratio(a: str, b: str) -> float:
 def several(names: Collection[str], most: int = 5) -> str:
     """Names for people, at most `most` of them."""
     listed = ", ".join(list(names)[:most])
-    return listed if len(names) <= most else f"{listed}, … ({len(names)} in all)"
+    return listed if len(names) <= most else f"{listed}, …"
