@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -27,9 +28,13 @@ def fetch(connection: Connection, sql: str, **values: Any) -> list[Sequence[Any]
     cursor = result.cursor
     if cursor is None:
         return []
+    collecting = gc.isenabled()
+    gc.disable()  # it would look at every row of a large answer again and again
     try:
         return list(cursor.fetchall())
     finally:
+        if collecting:
+            gc.enable()
         result.close()
 
 

@@ -79,6 +79,8 @@ def _copy_tags(source: Connection, target: Connection, root: str) -> None:
             ids[id_] = known or row["id"]
         return ids[id_]
 
+    if source.execute(select(Tag.id).where(Tag.type != "RUNKEY").limit(1)).first() is None:
+        return  # the usual case, and the queries below look at every object
     for sql, table, column in (
         (_TAGGED, TagObject, TagObject.object_id),
         (_TAGGED_PAYLOADS, TagPayload, TagPayload.payload_id),
@@ -100,6 +102,8 @@ def _copy_names(source: Connection, target: Connection, root: str) -> None:
         (ExternalRef, (ExternalRef.lineage, ExternalRef.system, ExternalRef.key)),
     ]
     for table, key in tables:
+        if source.execute(select(key[0]).limit(1)).first() is None:
+            continue
         name = table.__tablename__
         columns = [column.key for column in table.__table__.columns]
         said = ", ".join(f"x.{target.dialect.identifier_preparer.quote(column)}" for column in columns)

@@ -7,32 +7,48 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
-from typing import Any
 
 from sqlalchemy import Connection
 
 from db.blobs import get_blobs
 from db.errors import NotFound
-from db.nodes import CHILD, PARENT, VIEW, Below, Node, PayloadInfo, Row, parse_meta, split_path
+from db.nodes import CHILD, VIEW, Below, Node, PayloadInfo, Row, parse_meta, split_path
 from db.rows import fetch, fetch_in
 
 
 def reach(view: str | None) -> str:
     """SQL: `reach`, the ids of an object (`:root`) and of all below it, in a view (`:view`) or (None) in all."""
-    along = "" if view is None else " AND c.view = :view"
-    return f"""
+    if view is None:
+        return """
 WITH RECURSIVE reach(id) AS (
   SELECT id FROM object WHERE id = :root
   UNION
-  SELECT c.child_id FROM reach JOIN connection c ON c.parent_id = reach.id{along}
+  SELECT c.child_id FROM reach JOIN connection c ON c.parent_id = reach.id
+)"""
+    # in one view an object has one place, so that nothing comes twice
+    return """
+WITH RECURSIVE reach(id) AS (
+  SELECT id FROM object WHERE id = :root
+  UNION ALL
+  SELECT c.child_id FROM reach JOIN connection c ON c.parent_id = reach.id AND c.view = :view
 )"""
 
 
 def _places(view: str | None) -> str:
-    along = "" if view is None else " AND c.view = :view"
-    return f"""{reach(view)}
-SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta, o.lineage, o.type, o.name, o.serial, o.meta, o.digest
-FROM reach JOIN connection c ON c.parent_id = reach.id{along} JOIN object o ON o.id = c.child_id"""
+    said = "o.lineage, o.type, o.name, o.serial, o.meta, o.digest"
+    if view is None:
+        return f"""{reach(None)}
+SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta, {said}
+FROM reach JOIN connection c ON c.parent_id = reach.id JOIN object o ON o.id = c.child_id"""
+    return f"""
+WITH RECURSIVE place(parent_id, child_id, view, pos, meta) AS (
+  SELECT parent_id, child_id, view, pos, meta FROM connection WHERE parent_id = :root AND view = :view
+  UNION ALL
+  SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta
+  FROM place JOIN connection c ON c.parent_id = place.child_id AND c.view = :view
+)
+SELECT place.parent_id, place.child_id, place.view, place.pos, place.meta, {said}
+FROM place JOIN object o ON o.id = place.child_id"""
 
 
 _PAYLOAD = "op.object_id, p.id, op.role, p.type, p.name, p.format, p.sha256, p.size, p.meta"
@@ -49,14 +65,28 @@ Source = Callable[[], AbstractContextManager[Connection]]
 
 def payload_infos(connection: Connection, object_ids: Iterable[str]) -> dict[str, dict[str, PayloadInfo]]:
     """Object id -> role -> payload; objects without any are absent."""
-    return _by_object(fetch_in(connection, _SOME_PAYLOADS, object_ids))
+    return {key: _infos(rows) for key, rows in _by_object(fetch_in(connection, _SOME_PAYLOADS, object_ids)).items()}
 
 
-def _by_object(rows: Iterable[Sequence[Any]]) -> dict[str, dict[str, PayloadInfo]]:
-    found: defaultdict[str, dict[str, PayloadInfo]] = defaultdict(dict)
-    for object_id, id_, role, type_, name, format_, sha256, size, meta in rows:
-        found[object_id][role] = PayloadInfo(id_, role, type_, name, format_, sha256.hex(), size, parse_meta(meta))
-    return {key: dict(sorted(roles.items())) for key, roles in found.items()}
+def _by_object(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if (known := found.get(row[0])) is None:
+            found[row[0]] = [row]
+        else:
+            known.append(row)
+    return found
+
+
+def _infos(rows: Iterable[Row]) -> dict[str, PayloadInfo]:
+    return {
+        role: PayloadInfo(id_, role, type_, name, format_, sha256.hex(), size, parse_meta(meta))
+        for _, id_, role, type_, name, format_, sha256, size, meta in sorted(rows, key=_role)
+    }
+
+
+def _role(row: Row) -> str:
+    return row[2]
 
 
 class Tree:
@@ -67,11 +97,10 @@ class Tree:
         self.rows = rows
         """All places except the root, as read."""
         self._source = source
-        self.rows_of: defaultdict[str, list[Row]] = defaultdict(list)
+        self.rows_of: dict[str, list[Row]] = _by_object(rows)
         """Object id -> the places of its children."""
-        for row in rows:
-            self.rows_of[row[PARENT]].append(row)
         self._infos: dict[str, dict[str, PayloadInfo]] = {}
+        self._payload_rows: dict[str, list[Row]] = {}
         self._complete = False
         self._asked = 0
         self.root = Node(Below(self.rows_of, self.payloads_of), root, None)
@@ -104,19 +133,23 @@ class Tree:
             sql = f"""{reach(self.view)}
 SELECT {_PAYLOAD}
 FROM reach JOIN object_payload op ON op.object_id = reach.id JOIN payload p ON p.id = op.payload_id"""
-            self._infos = _by_object(fetch(source, sql, root=self.root.id, **_values(self.view)))
+            self._payload_rows = _by_object(fetch(source, sql, root=self.root.id, **_values(self.view)))
         self._complete = True
 
     def payloads_of(self, object_id: str) -> dict[str, PayloadInfo]:
         """Those of an object of this tree, by role."""
-        if not self._complete and object_id not in self._infos:
+        found = self._infos.get(object_id)
+        if found is None:
             self._asked += 1
-            if self._asked > _FEW:
+            if self._asked > _FEW and not self._complete:
                 self.load_payloads()
+            if self._complete:
+                found = _infos(self._payload_rows.get(object_id, ()))
             else:
                 with self._source() as connection:
-                    self._infos[object_id] = payload_infos(connection, [object_id]).get(object_id, {})
-        return self._infos.get(object_id, {})
+                    found = payload_infos(connection, [object_id]).get(object_id, {})
+            self._infos[object_id] = found
+        return found
 
 
 def _values(view: str | None) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from db.nodes import (
     LINEAGE,
     META,
     NAME,
-    PARENT,
     POS,
     SERIAL,
     TYPE,
@@ -74,11 +72,12 @@ class WorkTree:
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
         """Lineage -> one of its places."""
-        self._rows_of: defaultdict[str, list[Row]] = defaultdict(list)
+        self._rows_of: dict[str, list[Row]] = {}
         """Object id -> its children's places."""
         self._lineages: dict[str, str] = {}
         """Object id -> lineage."""
-        self._parents: defaultdict[str, set[str]] | None = None
+        self._parents: dict[str, list[str]] = {}
+        """Lineage -> those of its parents, now or before."""
         self.items: dict[str, Item] = {}
         self.changed: set[str] = set()
         """Lineages."""
@@ -95,16 +94,20 @@ class WorkTree:
         return work
 
     def _take(self, tree: Tree) -> None:
-        self._rows[tree.root.lineage] = tree.root.row
-        self._lineages[tree.root.id] = tree.root.lineage
+        lineages, rows, parents = self._lineages, self._rows, self._parents
+        rows[tree.root.lineage] = tree.root.row
+        lineages[tree.root.id] = tree.root.lineage
         for row in tree.rows:
-            self._rows[row[LINEAGE]] = row
-            self._lineages[row[CHILD]] = row[LINEAGE]
-        for parent, rows in tree.rows_of.items():
-            self._rows_of[parent] = rows
-        if self._parents is not None:
-            for row in tree.rows:
-                self._parents[row[LINEAGE]].add(self._lineages[row[PARENT]])
+            rows[row[LINEAGE]] = row
+            lineages[row[CHILD]] = row[LINEAGE]
+        for parent, children in tree.rows_of.items():
+            self._rows_of[parent] = children
+            above = lineages[parent]
+            for row in children:
+                if (known := parents.get(row[LINEAGE])) is None:
+                    parents[row[LINEAGE]] = [above]
+                elif above not in known:
+                    known.append(above)
 
     # looking
 
@@ -142,15 +145,8 @@ class WorkTree:
 
     def parents(self, lineage: str) -> set[str]:
         """Lineages of all that have it as a child."""
-        if self._parents is None:
-            self._parents = defaultdict(set)
-            for rows in self._rows_of.values():
-                for row in rows:
-                    self._parents[row[LINEAGE]].add(self._lineages[row[PARENT]])
-            for item in self.items.values():
-                for _, child in item.children:
-                    self._parents[child].add(item.lineage)
-        return {p for p in self._parents[lineage] if any(c == lineage for _, c in self.item(p).children)}
+        known = self._parents.get(lineage, ())
+        return {p for p in known if any(child == lineage for _, child in self.item(p).children)}
 
     def places(self, lineage: str) -> list[Place]:
         """Where it is."""
@@ -264,8 +260,7 @@ class WorkTree:
         self.touch(parent)
         item.children[edge.view, edge.child] = edge
         item.names[edge.view, name] = edge.child
-        if self._parents is not None:
-            self._parents[edge.child].add(parent)
+        self._parents.setdefault(edge.child, []).append(parent)
 
     def check_places(self, lineages: Iterable[str]) -> None:
         """BadInput when one of these has itself below it, or has several places in one view."""
