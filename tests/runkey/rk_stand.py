@@ -216,6 +216,12 @@ class RkStand:
             await asyncio.sleep(0.05)
         raise AssertionError(f"the high voltage is not ready: {found}")
 
+    async def until_invalid(self, name: str) -> None:
+        """A PV of the high voltage has become INVALID."""
+        async with asyncio.timeout(PATIENCE):
+            while (await caget(self.hv(name), format=FORMAT_TIME, timeout=PATIENCE)).severity < 3:
+                await asyncio.sleep(0.05)
+
     async def ready(self) -> None:
         await self.hv_ready()
         await self.until("State", lambda state: state == "Idle")
