@@ -163,7 +163,7 @@ def tree(
         title = f"{target.info.name}  (revision {target.info.number}, {target.info.digest[:8]})"
         for line in draw(top, title if top.parent is None else f"{target.info.name} {top.path}", depth or None):
             typer.echo(line)
-        counts = Counter(node.type for node in top.walk() if node.parent is not None)
+        counts = Counter(node.type for node in top.walk() if node is not top)
         typer.echo(", ".join(count_text(n, kind) for kind, n in sorted(counts.items())) or "nothing below")
 
 
