@@ -14,7 +14,7 @@ from typing import Any
 from db.errors import DbError
 from iocs.runkey.catalogues import Item
 from iocs.runkey.compare import compare
-from iocs.runkey.journal import ItemState, Journal
+from iocs.runkey.journal import Book, ItemState, Journal
 from iocs.runkey.outcome import ItemOutcome, Outcome, Track, report_of
 from iocs.runkey.plan import Plan, Put, Scope, blocks_of, dependents, make_plan
 from iocs.runkey.rollback import Rollback
@@ -78,7 +78,7 @@ class _Run:
         progress: Progress | None,
         pace: Pace,
     ) -> None:
-        self.scope, self.journal, self.abort = scope, journal, abort
+        self.scope, self.journal, self.abort = scope, Book(journal), abort
         self.writer = Writer(client, scope.catalogue, pace)
         self.pace = pace
         self.track = Track(scope.plan.puts)
@@ -153,8 +153,7 @@ class _Run:
             await self.journal.note([ItemState(put.number, "writing") for put in wanted])
             self.track.write(wanted)
             await self._write(wanted)
-        there = {put.number for put in puts} - {put.number for put in wanted}
-        await self.journal.note([self.track.state(put) for put in puts if put.number in there or put in wanted])
+        await self.journal.note([self.track.state(put) for put in puts])
         await self._follow(puts)
 
     async def _write(self, puts: Sequence[Put]) -> None:
@@ -223,7 +222,7 @@ class _Run:
         report = report_of(state, reason, [*lines, *track.notes, *(f"left: {text}" for text in self.scope.plan.left)])
         journaled = True
         try:
-            await self.journal.finish(state, report)
+            await self.journal.finish(state, report, [self.track.state(put) for put in track.puts])
         except DbError as error:
             journaled = False
             report += f"\nthe journal could not be written: {error}"

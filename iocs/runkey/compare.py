@@ -91,9 +91,10 @@ def compare(
     for pv, item in catalogue.items.items():
         if pv not in known and item.system in wanted:
             now = live.get(pv)
-            value = now.value if now is not None else None
-            text = f"{pv}: is {_show(value, item)}, the runkey does not have it"
-            found.append(Difference(pv, "new", None, value, item.tolerance, now.severity if now else 0, text))
+            if now is None or now.known is None:
+                continue  # nobody could have put it into the runkey
+            text = f"{pv}: is {_show(now.known, item)}, the runkey does not have it"
+            found.append(Difference(pv, "new", None, now.known, item.tolerance, now.severity, text))
     unread = {system: why for system, why in catalogue.unread.items() if system in wanted}
     return Comparison(tuple(sorted(found, key=lambda one: one.pv)), len(settings), unread)
 

@@ -78,6 +78,36 @@ class NoJournal:
         """Nothing."""
 
 
+class Book:
+    """A journal, and what it has been told: at the end it is told what has changed since."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._told: dict[int, ItemState] = {}
+
+    async def begin(self, puts: Sequence[Put]) -> None:
+        """As `Journal.begin`."""
+        await self._journal.begin(puts)
+        self._told.update({put.number: ItemState(put.number, "planned") for put in puts})
+
+    async def add(self, puts: Sequence[Put]) -> None:
+        """As `Journal.add`."""
+        await self._journal.add(puts)
+        self._told.update({put.number: ItemState(put.number, "planned") for put in puts})
+
+    async def note(self, states: Iterable[ItemState]) -> None:
+        """As `Journal.note`, of what is new in it; items that the journal does not have are left out."""
+        news = [one for one in states if one.number in self._told and self._told[one.number] != one]
+        if news:
+            await self._journal.note(news)
+            self._told.update({one.number: one for one in news})
+
+    async def finish(self, state: str, report: str, states: Iterable[ItemState] = ()) -> None:
+        """As `Journal.finish`, with the last states of all items."""
+        await self.note(states)
+        await self._journal.finish(state, report)
+
+
 def on(database: Database) -> Write:
     """Transactions of this database, each on a thread."""
 

@@ -135,7 +135,9 @@ def make_plan(
             puts.append(Put(item, now.value, convert(setting.value, item)))
     if not refusals:
         try:
-            return Plan(in_levels(puts, catalogue.items, first), (), tuple(left))
+            levels = in_levels(puts, catalogue.items, first)
+            in_levels(way_back(puts), catalogue.items)  # what cannot be taken back is not begun
+            return Plan(levels, (), tuple(left))
         except CircleError as error:
             refusals.append(str(error))
     return Plan((), tuple(refusals), tuple(left))

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from db.errors import DbError
-from iocs.runkey.journal import ItemState, Journal
+from iocs.runkey.journal import Book, ItemState
 from iocs.runkey.outcome import Track
 from iocs.runkey.plan import CircleError, Put, Scope, blocks_of, dependents, in_levels, order_of, way_back
 from iocs.runkey.reading import same
@@ -24,9 +24,7 @@ RETRY = 0.5
 class Rollback:
     """The way back of one apply. Its states are in the track; `failed` says whether all is as before."""
 
-    def __init__(
-        self, writer: Writer, journal: Journal, scope: Scope, track: Track, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, writer: Writer, journal: Book, scope: Scope, track: Track, say: Callable[[str], None]) -> None:
         self.writer, self.journal, self.scope, self.track, self._say = writer, journal, scope, track, say
         self.failed: dict[str, str] = {}
         """PV -> why it is not as before."""

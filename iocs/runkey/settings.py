@@ -193,13 +193,15 @@ def dump_value(value: Any) -> str:
 
 
 def show_value(value: Any, units: str = "", precision: int | None = None) -> str:
-    """A value for people."""
+    """A value for people: all its digits, as far as they mean something, whatever the display's precision is."""
     if value is None:
         return "unknown"
     if isinstance(value, list):
-        text = "[" + ", ".join(show_value(one, "", precision) for one in value[:4])
-        return f"{text}, … {len(value)} elements]" if len(value) > 4 else text + "]"
-    if isinstance(value, float):
+        inside = [show_value(one, "", precision) for one in value[:4]]
+        if len(value) > len(inside):
+            inside.append(f"… {len(value)} elements")
+        text = f"[{', '.join(inside)}]"
+    elif isinstance(value, float):
         text = f"{value:.9g}"
     else:
         text = repr(value) if isinstance(value, str) and (not value or " " in value) else str(value)

@@ -227,8 +227,8 @@ class Client:
         Within `timeout` seconds for search, connection and all answers together. What cannot be had is a CaError in
         its place. ValueError, before anything is asked, for what can be no channel name.
         """
-        bulk = Bulk(self._running(), self._pending, timeout)
-        return await bulk.read([self._channel(name) for name in names])
+        self._running()
+        return await Bulk([self._channel(name) for name in names], self._pending, timeout).read()
 
     async def write_many(
         self,
@@ -241,10 +241,11 @@ class Client:
 
         None where the server says that all is done; an exception where it refused, where no answer came within
         `timeout` seconds (the put may still be carried out), or where the value cannot be of the channel's type.
-        `done` is called with the place of each that has been answered, or whose circuit was lost.
+        `done` is called with the place of each that has been answered, or that failed before that time.
         """
-        bulk = Bulk(self._running(), self._pending, timeout)
-        return await bulk.write([self._channel(name) for name in values], values.values(), done)
+        self._running()
+        channels = [self._channel(name) for name in values]
+        return await Bulk(channels, self._pending, timeout).write(list(values.values()), done)
 
     def access(self, name: str) -> Access | None:
         """What the server lets this client do with a channel that was read or written; None while disconnected."""

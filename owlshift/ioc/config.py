@@ -139,7 +139,7 @@ def config_problems(prefix: str, pvdb: Mapping[str, Pv[Any]]) -> list[str]:
             found.append(f"{where}: its read-back {back} is of another type")
         found += [f"{where}: {problem}" for problem in _blocker_problems(pv, prefix, pvdb)]
     if not found:
-        found += [f"{prefix}: the order of writing goes in a circle: {' -> '.join(c)}" for c in _circles(after, limits)]
+        found += [f"{prefix}: the order of writing goes in a circle: {' -> '.join(c)}" for c in circles(after, limits)]
     return found
 
 
@@ -161,7 +161,7 @@ def _blocker_problems(pv: Pv[Any], prefix: str, pvdb: Mapping[str, Pv[Any]]) -> 
             yield f"is blocked by {blocker.name} at {value!r}, which is none of its states"
 
 
-def _circles(after: Mapping[str, list[str]], limits: Mapping[str, set[str]]) -> list[list[str]]:
+def circles(after: Mapping[str, list[str]], limits: Mapping[str, set[str]]) -> list[list[str]]:
     """Circles of the order, whichever of the values with `lower_first` go up and whichever go down."""
     both = {name: set(names) for name, names in after.items()}
     for name, names in limits.items():

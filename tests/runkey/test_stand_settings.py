@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import UTC, datetime
 
 import orjson
@@ -39,7 +38,7 @@ VALUES = st.one_of(
     st.tuples(st.just("longs"), st.lists(LONGS, max_size=4)),
 )
 SETTINGS = st.builds(
-    lambda pv, value, units, precision: Setting(pv, *value, units, (), precision),
+    lambda pv, value, units, precision: Setting(pv, value[0], value[1], units, (), precision),
     NAMES,
     VALUES,
     st.text(max_size=7),
@@ -51,9 +50,7 @@ def equal(one: object, other: object) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, float) and isinstance(other, float):
-        return (math.isnan(one) and math.isnan(other)) or (
-            one == other and math.copysign(1, one) == math.copysign(1, other)
-        )
+        return repr(one) == repr(other)  # NaN is NaN, and -0 is not 0
     return type(one) is type(other) and one == other
 
 
