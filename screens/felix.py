@@ -26,6 +26,7 @@ from screens.parts.pv import Pv
 from screens.parts.runkey_data import Node, Runkey, flag, read, read_list, read_tree, scalar_text
 from screens.parts.runkey_details import reference
 from screens.parts.runkey_frontends import FrontendsView
+from screens.parts.runkey_lines import Line
 from screens.parts.runkey_links import links
 from screens.parts.runkey_owl import Answer, Owl
 from screens.parts.runkey_table import FilteredTable
@@ -83,10 +84,7 @@ class ConnectivityView(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "panel")
-        self.title = QLabel(self)
-        self.title.setProperty("role", "word")
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
-        self.title.setMinimumWidth(1)
+        self.title = Line(self, "word", middle=True)
         self.table = FilteredTable(("What", "Value"), stretch=1, what="entries")
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 6, 8, 6)
@@ -96,8 +94,7 @@ class ConnectivityView(QFrame):
 
     def show_node(self, node: Node) -> None:
         """Show the place of a front-end."""
-        self.title.setText(f"Connectivity of {node.path}")
-        self.title.setToolTip(node.path)
+        self.title.show_text(f"Connectivity of {node.path}")
         rows = [("Front-end", node.name), ("Serial", node.serial), ("Chip", chip_of(node))]
         above, at = [], node.parent
         while at is not None and at.path not in ("", "/"):
@@ -160,8 +157,7 @@ class Felix(Display):
         self.again = QPushButton("⟳ Refresh", self)
         for button in (self.logging, self.again):
             button.setProperty("role", "span")
-        self.summary = caption("", self)
-        self.summary.setMinimumWidth(1)
+        self.summary = Line(self, "caption")
         self.frontends = FrontendsView(self)
         self.viewer = PayloadViewer(self.owl, self)
         self.connectivity = ConnectivityView(self)
@@ -227,8 +223,8 @@ class Felix(Display):
         body.setSizes([680, 580])
         body.setStretchFactor(0, 3)
         body.setStretchFactor(1, 3)
-        self.frontends.setMinimumWidth(300)
-        self.side.setMinimumWidth(260)
+        self.frontends.setMinimumWidth(480)
+        self.side.setMinimumWidth(240)
         halves = QSplitter(Qt.Orientation.Vertical, self)
         halves.setChildrenCollapsible(False)
         halves.addWidget(body)
@@ -314,7 +310,7 @@ class Felix(Display):
         if not self._felixes:
             self.felix = None
             self.frontends.say("There is no FELIX in this runkey.")
-            self.summary.setText("")
+            self.summary.show_text("")
             return
         row = next((row for row, node in enumerate(self._felixes) if node.name == self._wanted_felix), 0)
         self.felix_box.setCurrentIndex(row)
@@ -350,8 +346,7 @@ class Felix(Display):
         found = [node for node in root.walk() if node.type == "frontend"]
         boards = sum(node.type == "optoboard" for node in root.walk())
         used = sum(bool(node.edge.get("enable", 1)) for node in found)
-        self.summary.setText(f"{boards:,} optoboards · {len(found):,} front-ends, {used:,} enabled")
-        self.summary.setToolTip(self.summary.text())
+        self.summary.show_text(f"{boards:,} optoboards · {len(found):,} front-ends, {used:,} enabled")
 
     def _read_below(self, node: Node) -> None:
         self.frontends.objects.refused(node.path)  # all of a FELIX is read at once

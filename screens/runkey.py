@@ -23,6 +23,7 @@ from screens.parts.pv import Pv
 from screens.parts.runkey_data import Node, Runkey, Tree, read, read_list, read_tree, when
 from screens.parts.runkey_details import LogView, TagsView, reference
 from screens.parts.runkey_diff import DiffView
+from screens.parts.runkey_lines import Line
 from screens.parts.runkey_links import links
 from screens.parts.runkey_list import RunkeyList, place
 from screens.parts.runkey_owl import Answer, Owl
@@ -62,12 +63,8 @@ class RunkeyBrowser(Display):
         self.error.setWordWrap(True)
         self.error.hide()
         self.list = RunkeyList(self)
-        self.title = QLabel(self)
-        self.title.setProperty("role", "alias")
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
-        self.title.setMinimumWidth(1)
-        self.subtitle = caption("", self)
-        self.subtitle.setMinimumWidth(1)
+        self.title = Line(self, "alias", middle=True)
+        self.subtitle = Line(self, "caption")
         self.selected_pv = Pv(f"{self.prefix}Selected", self)
         self.select = QPushButton("Select for apply", self)
         self.select.setProperty("role", "go")
@@ -126,9 +123,14 @@ class RunkeyBrowser(Display):
         inside.addWidget(self.viewer)
         inside.setStretchFactor(0, 2)
         inside.setStretchFactor(1, 3)
-        inside.setSizes([340, 520])
+        inside.setSizes([410, 480])
         self.inside = inside
-        for title, page in (("Objects", inside), ("Log", self.log), ("Tags", self.tags), ("Difference", self.diff)):
+        for title, page in (
+            ("Objects", inside),
+            ("Log", self.log),
+            ("Facts, tags", self.tags),
+            ("Difference", self.diff),
+        ):
             self.tabs.addTab(page, title)
         self.tabs.setCornerWidget(self.busy)
         right = QWidget(self)
@@ -286,13 +288,12 @@ class RunkeyBrowser(Display):
 
     def _show_title(self) -> None:
         entry = self.runkey
-        self.title.setText(entry.name if entry else "No runkey is chosen")
+        self.title.show_text(entry.name if entry else "No runkey is chosen")
         self._about = f"{when(entry.created)} by {entry.author} · {place(entry)} · {entry.digest[:12]}" if entry else ""
-        self.subtitle.setText(self._about)
-        self.subtitle.setToolTip(f"{entry.comment}\n{entry.digest}" if entry else "")
+        self.subtitle.show_text(self._about, f"{entry.comment}\n{entry.digest}" if entry else "")
 
     def _show_size(self, tree: Tree) -> None:
-        self.subtitle.setText(f"{self._about} · {tree.objects:,} objects")
+        self.subtitle.show_text(f"{self._about} · {tree.objects:,} objects", self.subtitle.toolTip())
 
     def _show_select(self) -> None:
         pv, entry = self.selected_pv, self.runkey

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pydm import Display
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QScrollArea,
+    QPushButton,
     QSplitter,
     QStackedWidget,
     QTabWidget,
@@ -20,9 +19,19 @@ from qtpy.QtWidgets import (
 
 from screens.parts.header import Header
 from screens.parts.pv import Pv
-from screens.parts.runkey_controls import Entry, Fact, Moment, Progress, Result, RunButton, RunkeyChoice, RunState
+from screens.parts.runkey_controls import (
+    Column,
+    Entry,
+    Fact,
+    Moment,
+    Progress,
+    Result,
+    RunButton,
+    RunkeyChoice,
+    RunState,
+)
 from screens.parts.runkey_links import links
-from screens.parts.runkey_report import kind_of, rows_of
+from screens.parts.runkey_report import Report, kind_of, read_report
 from screens.parts.runkey_table import FilteredTable, Row
 from screens.parts.runkey_viewer import text_view
 from screens.parts.widgets import CommandButton, Reading, Text, caption, restyle, stacked
@@ -38,7 +47,8 @@ class ReportView(QWidget):
         self.pv = Pv(name, self)
         self._empty = empty
         self._shown: str | None = None
-        self.rows: list[Row] = []
+        self.raw = False
+        self.report = Report()
         self.table = FilteredTable(
             header, stretch=3, placeholder="filter: PV, value, remark", what="lines", parent=self
         )
@@ -48,12 +58,18 @@ class ReportView(QWidget):
         self.note.setProperty("role", "message")
         self.note.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.note.setWordWrap(True)
+        self.head = QLabel(self)
+        self.head.setProperty("role", "caption")
+        self.head.setWordWrap(True)
+        self.head.setTextFormat(Qt.TextFormat.PlainText)
+        self.head.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.stack = QStackedWidget(self)
         for widget in (self.note, self.table, self.text):
             self.stack.addWidget(widget)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 6, 0, 0)
-        column.addWidget(self.stack)
+        column.addWidget(self.head)
+        column.addWidget(self.stack, 1)
         self.pv.changed.connect(self._show)
         self._show()
 
@@ -63,23 +79,29 @@ class ReportView(QWidget):
 
     def show_text(self, raw: bool) -> None:
         """As a text, or as a table."""
-        if self.rows:
-            self.stack.setCurrentWidget(self.text if raw else self.table)
+        self.raw = raw
+        if self._shown:
+            self.stack.setCurrentWidget(self._page())
+            self.head.setVisible(not raw)
+
+    def _page(self) -> QWidget:
+        return self.text if self.raw else self.table if self.report.rows else self.note
 
     def _show(self) -> None:
         text = self.pv.text if self.pv.connected else None
         if text is not None and text == self._shown:
             return
         self._shown = text
-        self.rows = list(rows_of(text or ""))
-        if text is None or not self.rows:
+        self.report = read_report(text or "")
+        self.head.setText(self.report.title)
+        self.text.setPlainText(text or "")
+        self.table.fill(self.report.rows)
+        if not text:
             self.note.setText(f"Disconnected: {self.pv.name}" if text is None else self._empty)
             self.stack.setCurrentWidget(self.note)
             return
-        self.text.setPlainText(text)
-        self.table.fill(self.rows)
-        if self.stack.currentWidget() is not self.text:
-            self.stack.setCurrentWidget(self.table)
+        self.note.setText("Nothing to list.")
+        self.show_text(self.raw)
 
 
 class RunkeyPanel(Display):
@@ -108,12 +130,7 @@ class RunkeyPanel(Display):
         column.addWidget(self._applied_panel())
         column.addWidget(self._database_panel())
         column.addStretch(1)
-        scroll = QScrollArea(self)
-        scroll.setWidget(side)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(330)
+        scroll = Column(side, self)
 
         self.report = ReportView(f"{self.prefix}Report", "Nothing was compared or applied yet.", parent=self)
         self.plan = ReportView(
@@ -125,7 +142,9 @@ class RunkeyPanel(Display):
         self.tabs = QTabWidget(self)
         self.tabs.addTab(self.report, "Report")
         self.tabs.addTab(self.plan, "Plan")
-        self.raw = QCheckBox("as text", self)
+        self.raw = QPushButton("As text", self)
+        self.raw.setCheckable(True)
+        self.raw.setProperty("role", "span")
         self.raw.toggled.connect(lambda on: [view.show_text(on) for view in (self.report, self.plan)])
         self.tabs.setCornerWidget(self.raw)
         self.dry_run.clicked.connect(lambda: self.tabs.setCurrentWidget(self.plan))
@@ -237,7 +256,7 @@ class RunkeyPanel(Display):
         self.dirty = Reading(f"{self.prefix}StageDirty", panel, role="text", units=False)
         self.commit = RunButton(
             f"{self.prefix}Commit",
-            "Commit …",
+            "Commit the selected runkey …",
             panel,
             self._why_not,
             before=self.comment_first,
@@ -248,7 +267,7 @@ class RunkeyPanel(Display):
         grid.addLayout(stacked(caption("Connection", panel), self.connected), 1, 0)
         grid.addLayout(stacked(caption("Answers in", panel), self.latency), 1, 1)
         grid.addLayout(stacked(caption("Not committed", panel), self.dirty), 1, 2)
-        grid.addWidget(self.commit, 1, 3)
+        grid.addWidget(self.commit, 2, 0, 1, 3)
         for column in range(3):
             grid.setColumnStretch(column, 1)
         return panel

@@ -60,22 +60,26 @@ class Difference:
             return "no difference"
         counts = self.counts
         sides = ", ".join(f"{counts[key]:,} only in {side}" for key, side in SIDES if counts.get(key))
-        objects = f"{counts.get('objects', 0):,} objects differ" + (f" ({sides})" if sides else "")
-        parts = [f"{counts[key]:,} {word}" for key, word in WORDS.items() if counts.get(key)]
+        objects = f"{_count(counts.get('objects', 0), 'object')} differ" + (f" ({sides})" if sides else "")
+        parts = [_count(counts[key], noun) for key, noun in WORDS.items() if counts.get(key)]
         more = f"  ·  {self.more:,} more changes are not listed here" if self.more else ""
         return f"{objects}{': ' if parts else ''}{', '.join(parts)}{more}"
 
 
 SIDES = (("removed", "A"), ("added", "B"))
 WORDS = {
-    "registers": "registers",
-    "values": "values",
-    "maps": "pixel maps",
-    "pixels": "pixels",
-    "setpoints": "setpoints",
-    "edges": "connections",
-    "others": "other things",
+    "registers": "register",
+    "values": "value",
+    "maps": "pixel map",
+    "pixels": "pixel",
+    "setpoints": "setpoint",
+    "edges": "connection",
+    "others": "other thing",
 }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def read_difference(document: Any) -> Difference:

@@ -4,13 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import Qt, Signal  # pyright: ignore[reportPrivateImportUsage]
-from qtpy.QtWidgets import QComboBox, QCompleter, QLabel, QLineEdit, QProgressBar, QSizePolicy, QWidget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtWidgets import (
+    QComboBox,
+    QCompleter,
+    QFrame,
+    QLabel,
+    QLineEdit,
+    QProgressBar,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
 
 from screens.parts.pv import DISCONNECTED, Pv
 from screens.parts.runkey_data import Runkey, when
 from screens.parts.runkey_report import BUSY, read_names, state_of
 from screens.parts.widgets import NOTHING, CommandButton, StateBadge, Text, restyle
+
+
+class Column(QScrollArea):
+    """Panels below each other that scroll where there is no room; as wide as they need to be."""
+
+    def __init__(self, inside: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._inside = inside
+        self.setWidget(inside)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        inside.installEventFilter(self)
+
+    def minimumSizeHint(self) -> QSize:
+        """Wide enough for the widest panel, and for the scroll bar."""
+        return QSize(self._inside.minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width() + 4, 200)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: D102  (Qt's hook)
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 class RunState(StateBadge):
@@ -20,7 +52,7 @@ class RunState(StateBadge):
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setProperty("size", "large")
+        self.setProperty("large", True)
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.setMinimumWidth(190)
         self.pv = Pv(name, self)

@@ -29,7 +29,7 @@ class LogView(QWidget):
         self.shown: tuple[str, str] | None = None
         self._names: list[str] = []
         self.table = FilteredTable(
-            ("When", "Rev", "What", "Who", "Runkey", "Why", "Hash"), numbers=(1,), stretch=5, what="revisions"
+            ("When", "Rev", "What", "Who", "Why", "Runkey", "Hash"), numbers=(1,), stretch=4, what="revisions"
         )
         self.note = caption("", self)
         self.button = QPushButton("Compare with the one before", self)
@@ -65,8 +65,8 @@ class LogView(QWidget):
                 str(one["number"]),
                 str(one.get("action") or ""),
                 str(one.get("author") or ""),
-                str(one["runkey"]),
                 str(one.get("comment") or ""),
+                str(one["runkey"]),
                 str(one.get("digest") or "")[:12],
             )
             for one in revisions

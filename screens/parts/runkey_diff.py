@@ -98,7 +98,7 @@ class DiffView(QWidget):
         halves.setChildrenCollapsible(False)
         halves.addWidget(self.changes)
         halves.addWidget(self.stack)
-        halves.setSizes([200, 380])
+        halves.setSizes([150, 430])
         halves.setStretchFactor(1, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 6, 0, 0)

@@ -11,7 +11,7 @@ from screens.parts.runkey_data import Node, flag, scalar_text
 from screens.parts.runkey_tree import Index, ObjectsModel
 
 COLUMNS = ("Front-end", "Rx", "Tx", "Enable", "Locked", "", "")
-WIDTHS = (190, 56, 56, 66, 66, 74, 112)
+WIDTHS = (110, 40, 40, 54, 54, 72, 112)
 CONFIG, PLACE = 5, 6
 OPEN_AT_FIRST = 60
 """Rows that are opened at first."""
@@ -56,8 +56,10 @@ def _cell(node: Node, column: int) -> str:
     if column in (1, 2):
         value = node.edge.get(("rx", "tx")[column - 1])
         return "" if value is None else scalar_text(value)
-    if column in (3, 4):
-        return flag(node.edge, ("enable", "locked")[column - 3])
+    if column == 3:
+        return flag(node.edge, "enable")
+    if column == 4 and "locked" in node.edge:
+        return "✔" if node.edge["locked"] else "–"
     return ""
 
 
@@ -73,6 +75,7 @@ class FrontendsView(QWidget):
         self.view = QTreeView(self)
         self.view.setModel(self.objects)
         self.view.setUniformRowHeights(True)
+        self.view.setProperty("role", "frontends")
         self.view.setAlternatingRowColors(True)
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.view.setIndentation(16)
@@ -102,6 +105,10 @@ class FrontendsView(QWidget):
         self.objects.show(felix)
         self._stack.setCurrentWidget(self.view)
         top = self.objects.index_of(felix)
+        self.view.setFirstColumnSpanned(felix.row, QModelIndex(), True)
+        for node in felix.children:
+            if node.type != "frontend":
+                self.view.setFirstColumnSpanned(node.row, top, True)
         self.view.expand(top)
         rows = len(felix.children)
         for node in felix.children:

@@ -106,7 +106,7 @@ class RunkeyDelegate(QStyledItemDelegate):
         top = QRect(inner.left(), inner.top(), inner.width(), half)
         bottom = QRect(inner.left(), inner.top() + half, inner.width(), half)
         mark = "BACKEND" if entry.where == "backend" else "COMMITTED" if entry.committed else "STAGING"
-        right = self._chip(painter, top, top.right(), mark, "#8fd694" if mark != "STAGING" else "#c9d3dc", filled=False)
+        right = self._chip(painter, top, top.right(), mark, _mark_color(mark, chosen), filled=False)
         name_font = _font(15, bold=True)
         painter.setFont(name_font)
         # a name gives way to tags only as far as it stays readable
@@ -150,6 +150,10 @@ class RunkeyDelegate(QStyledItemDelegate):
         painter.drawRoundedRect(box, 4, 4)
         painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
         return box.left()
+
+
+def _mark_color(mark: str, chosen: bool) -> str:
+    return "#ffffff" if chosen else "#c9d3dc" if mark == "STAGING" else "#8fd694"
 
 
 def _font(size: int, bold: bool = False) -> QFont:

@@ -46,7 +46,10 @@ class Answer:
 
     def document(self) -> Any:
         """The JSON that was printed; ValueError when it is none."""
-        return json.loads(self.data)
+        try:
+            return json.loads(self.data)
+        except ValueError as error:
+            raise ValueError(f"what owl printed is no JSON: {error}") from None
 
 
 Then = Callable[[Answer], None]

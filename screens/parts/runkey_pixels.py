@@ -6,8 +6,9 @@ from typing import cast
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QPointF, QRectF, Signal  # pyright: ignore[reportPrivateImportUsage]
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtCore import QPointF, QRectF, QTimer, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtGui import QResizeEvent, QShowEvent
+from qtpy.QtWidgets import QButtonGroup, QGraphicsGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from screens.parts.plot import BACKGROUND, FOREGROUND
 from screens.parts.runkey_maps import LAYERS, TDAC_MOST, difference, layer, summary
@@ -15,6 +16,8 @@ from screens.parts.widgets import caption
 
 SIGNED = ("#3b6fd4", "#7fa6ee", "#20262c", "#f0b74a", "#fff2b0")
 """Negative blue, zero as dark as the background, positive yellow: told apart by every kind of colour vision."""
+BAR = 56
+"""Width in pixels of a colour bar with its numbers."""
 TWO = ("#2b3b55", "#ffd166")
 """No and yes, far apart in brightness."""
 
@@ -46,6 +49,7 @@ class MapPlot(pg.PlotItem):
             axis.setPen(FOREGROUND)
             axis.setTextPen(FOREGROUND)
             axis.setLabel(label, color=FOREGROUND)
+        self.getAxis("left").setWidth(46)
         self.cross = [pg.InfiniteLine(angle=angle, pen=pg.mkPen("#ffffff", width=1)) for angle in (90, 0)]
         for line in self.cross:
             line.setVisible(False)
@@ -58,7 +62,12 @@ class MapPlot(pg.PlotItem):
         self.image.setImage(values.astype(np.float32), autoLevels=False, levels=levels, colorMap=colors)
         self.image.setRect(QRectF(-0.5, -0.5, values.shape[0], values.shape[1]))
         if new_shape:
-            self.box.setRange(xRange=(0, values.shape[0]), yRange=(0, values.shape[1]), padding=0.02)
+            self.fit()
+
+    def fit(self) -> None:
+        """Show all of the map, as large as there is room for."""
+        cols, rows = self.values.shape
+        self.box.setRange(xRange=(-0.5, cols - 0.5), yRange=(-0.5, rows - 0.5), padding=0.01)
 
     def pixel_at(self, scene: QPointF) -> tuple[int, int]:
         """Column and row under a point of the scene, (-1, -1) for none."""
@@ -96,6 +105,11 @@ class _Maps(QWidget):
             row.addWidget(button)
             self.buttons[name] = button
         row.addStretch(1)
+        self.all = QPushButton("All", self)
+        self.all.setProperty("role", "span")
+        self.all.setToolTip("Show all of the map again; the wheel zooms, the left button moves")
+        self.all.clicked.connect(lambda: self.fit())
+        row.addWidget(self.all)
         self.readout = QLabel(self)
         self.readout.setProperty("role", "text")
         self.readout.setMinimumWidth(1)
@@ -105,15 +119,15 @@ class _Maps(QWidget):
         self.graphics.setBackground(BACKGROUND)
         self.graphics.setMinimumHeight(140)
         self.plots = [MapPlot(title) for title in titles]
+        self._columns: list[int] = []
+        self._bars = 0
+        self._grid = cast(QGraphicsGridLayout, self.graphics.ci.layout)
         for index, plot in enumerate(self.plots):
-            self.graphics.ci.addItem(plot, 0, index)
-            if index:
-                plot.box.setXLink(self.plots[0].box)
-                plot.box.setYLink(self.plots[0].box)
-                plot.getAxis("left").setLabel("")
-        self.bar = pg.ColorBarItem(values=(-TDAC_MOST, TDAC_MOST), interactive=False, width=14)
-        self.bar.getAxis("right").setTextPen(FOREGROUND)
-        self.graphics.ci.addItem(self.bar, 0, len(self.plots))
+            self._place(plot, index if index < 2 else 3)
+        self.bar = self._make_bar(min(len(self.plots), 2))
+        self._moved = False
+        for plot in self.plots:
+            plot.box.sigRangeChangedManually.connect(lambda *_, plot=plot: self._follow(plot))
         cast(pg.GraphicsScene, self.graphics.scene()).sigMouseMoved.connect(self._point)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -122,6 +136,49 @@ class _Maps(QWidget):
         column.addWidget(self.graphics, 1)
         column.addWidget(self.readout)
         column.addWidget(self.note)
+
+    def _place(self, plot: MapPlot, column: int) -> None:
+        """All plots are of one width."""
+        self.graphics.ci.addItem(plot, 0, column)
+        self._columns.append(column)
+
+    def _make_bar(self, column: int) -> pg.ColorBarItem:
+        bar = pg.ColorBarItem(values=(-TDAC_MOST, TDAC_MOST), interactive=False, width=14)
+        bar.getAxis("right").setTextPen(FOREGROUND)
+        self.graphics.ci.addItem(bar, 0, column)
+        self._narrow(column)
+        return bar
+
+    def _narrow(self, column: int) -> None:
+        self._grid.setColumnFixedWidth(column, BAR)
+        self._bars += 1
+
+    def _follow(self, moved: MapPlot) -> None:
+        """What the user looks at in one map is shown in all of them."""
+        self._moved = True
+        for plot in self.plots:
+            if plot is not moved:
+                x, y = moved.box.viewRange()
+                plot.box.setRange(xRange=x, yRange=y, padding=0)
+
+    def fit(self) -> None:
+        """Show all of the maps."""
+        self._moved = False
+        for plot in self.plots:
+            plot.fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        room = self.graphics.width() - self._bars * BAR - 6 * (self._bars + len(self._columns)) - 20
+        for column in self._columns:
+            self._grid.setColumnFixedWidth(column, max(room / len(self._columns), 60))
+        if not self._moved:
+            QTimer.singleShot(0, self, self.fit)  # when the plots have their new sizes
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._moved:
+            QTimer.singleShot(0, self, self.fit)
 
     def show_layer(self, name: str) -> None:
         """Show TDAC, Enable, InjEn or Hitbus."""
@@ -185,6 +242,8 @@ class PixelDiffView(_Maps):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(("before", "after", "difference"), parent)
+        # the difference has values of its own
+        self.shift_bar = self._make_bar(4)
         self.before = self.after = np.zeros((1, 1), np.uint8)
 
     def show_pair(self, before: np.ndarray, after: np.ndarray, titles: tuple[str, str] = ("before", "after")) -> None:
@@ -213,6 +272,10 @@ class PixelDiffView(_Maps):
         # sparse changes of one pixel would be lost between the dots of the screen
         self.plots[2].show_values(_widened(shift) if np.count_nonzero(shift) < 200 else shift, signed, (-most, most))
         self._show_bar()
+        self.shift_bar.setColorMap(signed)
+        self.shift_bar.setLevels((-most, most))
+        step = max(most // 3, 1)
+        self.shift_bar.getAxis("right").setTicks([[(v, f"{v:+d}" if v else "0") for v in _steps(most, step)]])
         self.point(-1, -1)
 
     def _say(self, col: int, row: int) -> str:
@@ -222,6 +285,10 @@ class PixelDiffView(_Maps):
             if old != new or name == self.layer:
                 parts.append(f"{name} {old} → {new}" if old != new else f"{name} {old}")
         return f"col {col}  row {row}:  {'  '.join(parts)}"
+
+
+def _steps(most: int, step: int) -> list[int]:
+    return list(range(-(most // step) * step, most + 1, step))
 
 
 def _widened(shift: np.ndarray) -> np.ndarray:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 
 from screens.parts.hv_state import NO_CONTACT, State
 from screens.parts.runkey_data import Runkey, read
 
-_PV = re.compile(r"(?P<mark>[^\w\s]*\s*)(?P<pv>[A-Za-z0-9_\-.]+(?::[A-Za-z0-9_\-.]+)+): (?P<text>.+)")
+_PV = re.compile(r"(?P<lead>(?:missing|left): )?(?P<pv>[A-Za-z0-9_\-.]+(?::[A-Za-z0-9_\-.]+)+): (?P<text>.+)")
+_STEP_OF = re.compile(r"(?:level|step) (?P<step>\d+) of (?P<steps>\d+):?")
 _IS = re.compile(r"is (?P<live>.*?), shall be (?P<stored>.*?)(?P<rest>[;(,].*)?")
 _STEP = re.compile(r"(?P<live>.*?) -> (?P<stored>.*?)(?P<rest>[;(,:].*)?")
 
@@ -44,25 +46,50 @@ def state_of(name: str, severity: int, connected: bool) -> State:
     return State("fault" if severity == 2 else "warning" if severity else "off", "◆", name.upper()[:16])
 
 
-def rows_of(text: str) -> list[Row]:
-    """Rows (PV, on the stand, in the runkey, remark) of a report or plan; a line without a PV is a remark."""
+@dataclass(frozen=True)
+class Report:
+    """What was done, to what, by whom and how it went (`head`, lines), and the items."""
+
+    head: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The head with hashes that fit into a line."""
+        return "\n".join(re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", line) for line in self.head)
+
+
+def read_report(text: str) -> Report:
+    """A report or plan. The lines before the first item are its head; an item without a PV is a remark."""
+    head: list[str] = []
     rows: list[Row] = []
+    step = ""
     for line in text.splitlines():
-        line = line.rstrip()
-        if not line.strip():
+        words = line.strip()
+        if not words:
             continue
-        found = _PV.fullmatch(line.strip())
-        if found is None:
-            rows.append(("", "", "", line.strip()))
-            continue
-        words = found["text"]
-        sides = _IS.fullmatch(words) or _STEP.fullmatch(words)
-        if sides is None:
-            rows.append((found["pv"], "", "", words))
+        if found := _STEP_OF.fullmatch(words):
+            step = f"step {found['step']} of {found['steps']}"
+        elif row := _row(words, step):
+            rows.append(row)
+        elif rows or line.startswith(" "):
+            rows.append(("", "", "", words))
         else:
-            rest = (sides["rest"] or "").strip("; ,:").strip()
-            rows.append((found["pv"], sides["live"], sides["stored"], f"{found['mark']}{rest}".strip()))
-    return rows
+            head.append(words)
+    return Report(tuple(head), tuple(rows))
+
+
+def _row(line: str, step: str) -> Row | None:
+    found = _PV.fullmatch(line)
+    if found is None:
+        return None
+    words, lead = found["text"], (found["lead"] or "").strip(": ")
+    step = "" if lead else step
+    sides = _IS.fullmatch(words) or _STEP.fullmatch(words)
+    if sides is None:
+        return found["pv"], "", "", ", ".join(part for part in (step, lead, words) if part)
+    rest = (sides["rest"] or "").strip("; ,:()")
+    return found["pv"], sides["live"], sides["stored"], ", ".join(part for part in (step, lead, rest) if part)
 
 
 def kind_of(row: Row) -> str:

@@ -12,22 +12,23 @@ from qtpy.QtCore import (
     Qt,
     Signal,  # pyright: ignore[reportPrivateImportUsage]
 )
-from qtpy.QtGui import QBrush, QColor
+from qtpy.QtGui import QBrush, QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTreeView, QWidget
 
 from screens.parts.runkey_data import Node, flag, scalar_text
 
 Index = QModelIndex | QPersistentModelIndex
-COLUMNS = ("Object", "Type", "Rx", "Tx", "En", "Lk", "Inside")
-WIDTHS = (190, 86, 38, 38, 34, 34, 60)
+COLUMNS = ("Object", "Rx", "Tx", "En", "Lk", "Inside", "Type")
+WIDTHS = (130, 34, 34, 28, 28, 46, 84)
+TYPE = 6
 TIPS = (
     "Name",
-    "Type",
     "Receiving e-link",
     "Transmitting e-link",
     "Enabled",
     "Locked: its configuration is not written back after a scan",
     "Objects directly inside",
+    "Type",
 )
 
 
@@ -115,27 +116,27 @@ class ObjectsModel(QAbstractItemModel):
             return _cell(node, column)
         if role == Qt.ItemDataRole.ToolTipRole:
             return f"{node.path}\n{node.type} {node.serial}".strip()
-        if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
+        if role == Qt.ItemDataRole.TextAlignmentRole and 1 <= column < TYPE:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole:
-            if column == 1:
+            if column == TYPE:
                 return QBrush(QColor("#9aa5b1"))
             if "enable" in node.edge and not node.edge["enable"]:
-                return QBrush(QColor("#ffd83d" if column == 4 else "#9aa5b1"))
+                return QBrush(QColor("#ffd83d" if column == 3 else "#9aa5b1"))
         return None
 
 
 def _cell(node: Node, column: int) -> str:
     if column == 0:
         return node.name or "/"
-    if column == 1:
+    if column == TYPE:
         return node.type
-    if column in (2, 3):
-        value = node.edge.get(("rx", "tx")[column - 2])
+    if column in (1, 2):
+        value = node.edge.get(("rx", "tx")[column - 1])
         return "" if value is None else scalar_text(value)
-    if column == 4:
+    if column == 3:
         return flag(node.edge, "enable")
-    if column == 5:
+    if column == 4:
         return "✔" if node.edge.get("locked") else ""
     return f"{node.below():,}" if node.below() else ""
 
@@ -188,6 +189,10 @@ class ObjectsView(QTreeView):
         self.setCurrentIndex(index)
         self.scrollTo(index)
         return True
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: D102  (Qt's hook)
+        super().resizeEvent(event)
+        self.header().resizeSection(0, max(WIDTHS[0], self.viewport().width() - sum(WIDTHS[1:]) - 4))
 
     def current_path(self) -> str:
         """The path of the object that is selected, empty for none."""

@@ -10,7 +10,6 @@ from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
     QButtonGroup,
     QFrame,
-    QGridLayout,
     QLabel,
     QPlainTextEdit,
     QPushButton,
@@ -21,11 +20,12 @@ from qtpy.QtWidgets import (
 
 from screens.parts.runkey_data import Node, Payload, scalar_text, size_text
 from screens.parts.runkey_json_view import JsonView
+from screens.parts.runkey_lines import FlowLayout, Line
 from screens.parts.runkey_maps import read_pixels
 from screens.parts.runkey_owl import Answer, Owl
 from screens.parts.runkey_pixels import PixelView
 from screens.parts.runkey_table import FilteredTable
-from screens.parts.widgets import caption, restyle
+from screens.parts.widgets import restyle
 
 OBJECT = ""
 """Stands for the object itself among its roles."""
@@ -33,7 +33,8 @@ TEXT_LIMIT = 200_000
 HEX_LIMIT = 4096
 LARGEST_JSON = 8 << 20
 """Bytes of JSON that are still made into a tree."""
-BUTTONS_IN_A_ROW = 5
+FIRST = {"config": 0, "setpoints": 0, "source": 2}
+"""The order of roles; those that are not here come between."""
 SETPOINTS = ("PV", "Value", "Units", "Type")
 
 
@@ -117,15 +118,9 @@ class PayloadViewer(QFrame):
         self.shown = ""
         """The role whose content is on the screen, None-like empty for the object; for tests and for `waiting`."""
         self.loading = False
-        self.title = QLabel(self)
-        self.title.setProperty("role", "word")
-        self.title.setTextFormat(Qt.TextFormat.PlainText)
-        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.title.setMinimumWidth(1)
-        self.facts = caption("", self)
-        self.facts.setMinimumWidth(1)
-        self._row = QGridLayout()
-        self._row.setSpacing(4)
+        self.title = Line(self, "word", middle=True)
+        self.facts = Line(self, "caption")
+        self._row = FlowLayout()
         self.buttons: dict[str, QPushButton] = {}
         self._group = QButtonGroup(self)
         self.message = QLabel(self)
@@ -158,8 +153,8 @@ class PayloadViewer(QFrame):
         self.node = None
         self.loading = False
         self._fill_buttons([])
-        self.title.setText("")
-        self.facts.setText("")
+        self.title.show_text("")
+        self.facts.show_text("")
         self._say(why)
 
     def show_node(self, runkey: str, node: Node, role: str | None = None) -> None:
@@ -169,13 +164,11 @@ class PayloadViewer(QFrame):
         """
         self._runkey = runkey
         self.node = node
-        roles = sorted(node.payloads, key=lambda role: (role != "config", role == "source", role))
+        roles = sorted(node.payloads, key=lambda role: (FIRST.get(role, 1), role))
         self._fill_buttons(roles)
-        self.title.setText(_elided(node.path, 70))
-        self.title.setToolTip(node.path)
+        self.title.show_text(node.path)
         serial = f" · serial {node.serial}" if node.serial else ""
-        self.facts.setText(f"{node.type}{serial} · hash {node.digest[:16]}")
-        self.facts.setToolTip(node.digest)
+        self.facts.show_text(f"{node.type}{serial} · hash {node.digest[:16]}", node.digest)
         if role is None:
             role = self.role if self.role in roles else (roles[0] if roles else OBJECT)
         self.show_role(role)
@@ -259,7 +252,7 @@ class PayloadViewer(QFrame):
         self.buttons = {}
         if self.node is None:
             return
-        for number, role in enumerate([*roles, OBJECT]):
+        for role in (*roles, OBJECT):
             label = f"{_elided(role, 14)} {size_text(self.node.payloads[role].size)}" if role else "object"
             button = QPushButton(label, self)
             button.setCheckable(True)
@@ -267,9 +260,8 @@ class PayloadViewer(QFrame):
             button.setToolTip(f"{role}: {self.node.payloads[role].sha256}" if role else "The object itself")
             button.clicked.connect(lambda _=False, role=role: self.show_role(role))
             self._group.addButton(button)
-            self._row.addWidget(button, *divmod(number, BUTTONS_IN_A_ROW))
+            self._row.addWidget(button)
             self.buttons[role] = button
-        self._row.setColumnStretch(BUTTONS_IN_A_ROW, 1)
 
 
 def _condition_color(row: Any) -> str:

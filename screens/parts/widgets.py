@@ -165,7 +165,10 @@ class Beat(QLabel):
 
 
 class Badge(QLabel):
-    """Where an IOC's readings come from: SIM in a colour nobody takes for hardware, or the backend's name."""
+    """Where an IOC's readings come from: SIM in a colour nobody takes for hardware, or the backend's name.
+
+    An IOC without a device (backend ``none``) has no badge.
+    """
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -182,6 +185,7 @@ class Badge(QLabel):
         text = self.pv.text if self.pv.connected else ""
         simulated = text.lower().startswith("sim")
         self.setText("SIM" if simulated else text or "?")
+        self.setVisible(text.lower() != "none")
         restyle(self, state="sim" if simulated else "hardware" if text else "dead")
         self.setToolTip(f"{'Simulated: no hardware is moved' if simulated else text}\n{self.pv.name}")
 
