@@ -48,7 +48,7 @@ def in_editor(before: bytes, name: str, check: Callable[[bytes], None]) -> bytes
                 continue
             fail(f"nothing was changed; your text is in {file}", 2)
         _remove(file)
-        return content
+        return _short(content) if shown != before else content
 
 
 def _readable(content: bytes, file: Path) -> bytes:
@@ -61,6 +61,13 @@ def _readable(content: bytes, file: Path) -> bytes:
         return orjson.dumps(orjson.loads(content), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     except ValueError:
         return content
+
+
+def _short(content: bytes) -> bytes:
+    """On one line again."""
+    import orjson
+
+    return orjson.dumps(orjson.loads(content))
 
 
 def _remove(file: Path) -> None:

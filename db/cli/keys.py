@@ -60,7 +60,7 @@ class Key:
             return f"sha256 {info.sha256}"
         content = target.runkeys.payload_by_hash(info.sha256)
         if info.format == "pixels":
-            return _pixel(content, info.meta, self)
+            return _pixel(content, info.meta, self, f"{node.path} {self.kind}")
         document = _load(content, f"{node.path} {self.kind}")
         if self.kind == "setpoints":
             return _item(document, self.inner, node.path)["value"]
@@ -248,7 +248,9 @@ def _unknown(where: str, word: str, known: list[str]) -> NotFound:
     import difflib
 
     folded = {name.lower(): name for name in known}
-    near = [folded[n] for n in difflib.get_close_matches(word.lower(), list(folded), 3, 0.6)]
+    close = difflib.get_close_matches(word.lower(), list(folded), 3, 0.6)
+    score = {name: difflib.SequenceMatcher(None, word.lower(), name).ratio() for name in close}
+    near = [folded[name] for name in close if score[name] > max(score.values()) - 0.05]
     return NotFound(f"{where} has no {word!r}{'; did you mean ' + ' or '.join(near) + '?' if near else ''}")
 
 
@@ -291,12 +293,12 @@ def _pixel_place(key: Key, meta: Any, where: str) -> tuple[int, int]:
     return col, row
 
 
-def _pixel(content: bytes, meta: Any, key: Key) -> Any:
+def _pixel(content: bytes, meta: Any, key: Key, where: str) -> Any:
     from db.chips.pixels import decode, unpack
     from db.chips.registers import chip_type
 
     chip = chip_type(str(meta.get("chip", "RD53B")))
-    col, row = _pixel_place(key, meta, "pixels")
+    col, row = _pixel_place(key, meta, where)
     array = decode(content, chip.name)
     values = {field: int(unpack(chip, array, field)[col, row]) for field in chip.fields}
     if not key.field:
