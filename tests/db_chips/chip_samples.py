@@ -26,11 +26,6 @@ def chip_bytes(name: str = "RD53A", layout: str = "tight", seed: int = 1) -> byt
     return render_chip(chip(name, seed), layout)
 
 
-@cache
-def _small(name: str) -> bytes:
-    return json.dumps(json.loads(chip_bytes(name))).encode()
-
-
 def tree(name: str = "RD53A") -> dict[str, Any]:
     """The JSON of a chip file, the test's own to change."""
     return json.loads(chip_bytes(name))
@@ -67,6 +62,8 @@ def field_array(value: dict[str, Any], name: str, field: str) -> np.ndarray:
 def little(cols: int = 5, rows: int = 4, of: str = "RD53A") -> ChipType:
     """A chip type with few pixels: columns 0 and 1 TDACs from 0 to 15, the others -15 to 15."""
     flavours = (Flavour("LIN", 0, 1, 0, 15), Flavour("DIFF", 2, cols - 1, -15, 15))
+    if of == "FE-I4B":
+        flavours = (Flavour("FE-I4", 0, cols - 1, 0, 31),)
     return dataclasses.replace(chip_type(of), cols=cols, rows=rows, flavours=flavours)
 
 
