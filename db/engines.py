@@ -102,7 +102,7 @@ def make_engine(text: str, *, create: bool, name: str = "") -> tuple[Engine, str
     else:
         connect: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT}
         if url.get_driver_name() == "pymysql":
-            connect |= {"read_timeout": STATEMENT_TIMEOUT, "write_timeout": STATEMENT_TIMEOUT}
+            connect |= {"read_timeout": CONNECT_TIMEOUT, "write_timeout": STATEMENT_TIMEOUT}
         connect["init_command"] = (
             f"SET SESSION innodb_lock_wait_timeout = {BUSY_TIMEOUT}, time_zone = '+00:00', "
             "sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'"
@@ -114,6 +114,8 @@ def make_engine(text: str, *, create: bool, name: str = "") -> tuple[Engine, str
         raise BadInput(f"database URL {shown_url(url)}: {error}") from None
     if dialect == "sqlite":
         _prepare_sqlite(engine, str(url.database))
+    elif url.get_driver_name() == "pymysql":
+        _prepare_pymysql(engine)
     return engine, dialect
 
 
@@ -123,11 +125,12 @@ def _prepare_sqlite(engine: Engine, path: str) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None
-        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-        connection.execute(
-            "PRAGMA auto_vacuum = INCREMENTAL"
-        )  # gc can give disk space back; for new files, like page_size
-        connection.execute("PRAGMA journal_mode = WAL")
+        if not connection.execute("PRAGMA page_count").fetchone()[
+            0
+        ]:  # a new file; for others these would wait for a writer
+            connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that gc can give space back to the disk
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA recursive_triggers = ON")  # REPLACE is a deletion, too
@@ -137,6 +140,14 @@ def _prepare_sqlite(engine: Engine, path: str) -> None:
     def checkout(connection: Any, record: Any, proxy: Any) -> None:
         if _identity(path) != record.info.get("file"):
             raise DisconnectionError("the file was replaced")
+
+
+def _prepare_pymysql(engine: Engine) -> None:
+    """Statements may take longer than the server's greeting, for which pymysql has the same setting."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: Any) -> None:
+        connection._read_timeout = STATEMENT_TIMEOUT  # noqa: SLF001
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -109,7 +109,7 @@ def _kind(error: Exception) -> Kind:
         for start, kind in POSTGRESQL:
             if state.startswith(start):
                 return kind
-    elif module == "psycopg" and type(original).__name__ == "OperationalError":
+    elif module == "psycopg" and any(base.__name__ == "OperationalError" for base in type(original).__mro__):
         return Unavailable  # psycopg could not even connect
     return Unavailable if lost else DbError
 

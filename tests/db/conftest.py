@@ -8,6 +8,8 @@ import pytest
 from db_servers import KINDS, fresh_url
 
 from db.database import Database
+from db.store import Store
+from db.who import Who
 
 
 @pytest.fixture(params=KINDS)
@@ -20,5 +22,13 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def database(database_url: str) -> Iterator[Database]:
     """An open database with all tables, one test for each kind."""
     opened = Database.open(database_url, name="staging")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Staging and backend, for all tests of a module: each uses names of its own."""
+    opened = Store.open(fresh_url(request.param), fresh_url(request.param), Who("tester", "here"))
     yield opened
     opened.close()

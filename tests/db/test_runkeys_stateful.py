@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from db_servers import fresh_url
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from runkey_trees import said
 
 from db.database import Database
@@ -26,6 +34,7 @@ Things = dict[int, dict[str, Any]]
 """A number for each object -> what it says; the root is 0."""
 NAMES = st.sampled_from(["A", "B", "C", "D"])
 CONTENT = st.binary(max_size=3)
+ROLES = st.sampled_from(["data", "more"])
 
 
 def path(things: Things, number: int) -> str:
@@ -99,9 +108,12 @@ class Edits(RuleBasedStateMachine):
     def begin(self) -> None:
         self.runkeys = Runkeys(self.database, Who("tester", "here"))
         self.name = f"runkey {next(self.names)}"
-        self.runkeys.create(self.name, NewObject("runkey", ""))
-        self.numbers = itertools.count(1)
-        self.model: Things = {0: self.thing(0, "")}
+        first = NewObject("thing", "A", children=[NewChild(NewObject("thing", name)) for name in "AB"])
+        self.runkeys.create(self.name, NewObject("runkey", "", children=[NewChild(first)]))
+        self.numbers = itertools.count(4)
+        self.model: Things = {
+            n: self.thing(min(n, 1) if n > 1 else 0, name) for n, name in enumerate(["", "A", "A", "B"])
+        }
         self.open: list[Open] = []
         self.ended = 0
 
@@ -111,9 +123,10 @@ class Edits(RuleBasedStateMachine):
     @precondition(lambda self: len(self.open) < 2)
     @rule()
     def start(self) -> None:
-        edit = self.runkeys.edit(self.name, "test")
-        edit.__enter__()
-        self.open.append(Open(edit, copy.deepcopy(self.model), copy.deepcopy(self.model)))
+        while len(self.open) < 2:
+            edit = self.runkeys.edit(self.name, "test")
+            edit.__enter__()
+            self.open.append(Open(edit, copy.deepcopy(self.model), copy.deepcopy(self.model)))
 
     def pick(self, data: st.DataObject, root: bool = True) -> tuple[Open, int] | None:
         which = data.draw(st.sampled_from(self.open))
@@ -121,8 +134,15 @@ class Edits(RuleBasedStateMachine):
         return (which, data.draw(st.sampled_from(numbers))) if numbers else None
 
     @precondition(lambda self: self.open)
-    @rule(data=st.data(), name=NAMES, child=st.booleans(), content=CONTENT)
-    def add(self, data: st.DataObject, name: str, child: bool, content: bytes) -> None:
+    @rule(data=st.data())
+    def change(self, data: st.DataObject) -> None:
+        for _ in range(data.draw(st.integers(1, 3))):
+            data.draw(st.sampled_from([self.add, self.remove, self.rename, self.put, self.put, self.drop, self.set]))(
+                data
+            )
+
+    def add(self, data: st.DataObject) -> None:
+        name, child, content = data.draw(NAMES), data.draw(st.booleans()), data.draw(CONTENT)
         picked = self.pick(data)
         assert picked
         which, parent = picked
@@ -139,8 +159,6 @@ class Edits(RuleBasedStateMachine):
         if child:
             which.now[next(self.numbers)] = {**self.thing(number, "A"), "edge": {"rx": 1}}
 
-    @precondition(lambda self: self.open)
-    @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         if picked := self.pick(data, root=False):
             which, number = picked
@@ -149,9 +167,8 @@ class Edits(RuleBasedStateMachine):
                 which.touched.add(n)
                 del which.now[n]
 
-    @precondition(lambda self: self.open)
-    @rule(data=st.data(), name=NAMES)
-    def rename(self, data: st.DataObject, name: str) -> None:
+    def rename(self, data: st.DataObject) -> None:
+        name = data.draw(NAMES)
         if picked := self.pick(data, root=False):
             which, number = picked
             if siblings(which.now, which.now[number]["parent"]).get(name, number) != number:
@@ -162,9 +179,8 @@ class Edits(RuleBasedStateMachine):
             which.now[number]["name"] = name
             which.touched.add(number)
 
-    @precondition(lambda self: self.open)
-    @rule(data=st.data(), role=st.sampled_from(["data", "more"]), content=CONTENT)
-    def put(self, data: st.DataObject, role: str, content: bytes) -> None:
+    def put(self, data: st.DataObject) -> None:
+        role, content = data.draw(ROLES), data.draw(CONTENT)
         picked = self.pick(data)
         assert picked
         which, number = picked
@@ -172,9 +188,8 @@ class Edits(RuleBasedStateMachine):
         which.now[number]["payloads"][role] = content
         which.touched.add(number)
 
-    @precondition(lambda self: self.open)
-    @rule(data=st.data(), role=st.sampled_from(["data", "more"]))
-    def drop(self, data: st.DataObject, role: str) -> None:
+    def drop(self, data: st.DataObject) -> None:
+        role = data.draw(ROLES)
         picked = self.pick(data)
         assert picked
         which, number = picked
@@ -186,9 +201,8 @@ class Edits(RuleBasedStateMachine):
         del which.now[number]["payloads"][role]
         which.touched.add(number)
 
-    @precondition(lambda self: self.open)
-    @rule(data=st.data(), what=st.sampled_from(["serial", "meta", "edge"]), value=st.integers(0, 2))
-    def set(self, data: st.DataObject, what: str, value: int) -> None:
+    def set(self, data: st.DataObject) -> None:
+        what, value = data.draw(st.sampled_from(["serial", "meta", "edge"])), data.draw(st.integers(0, 2))
         if picked := self.pick(data, root=what != "edge"):
             which, number = picked
             place = path(which.now, number)
@@ -253,21 +267,29 @@ class Edits(RuleBasedStateMachine):
             assert not verify(self.database)
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
-def test_what_two_edit_is_merged_or_refused_and_never_lost(kind: str) -> None:
-    database = Database.open(fresh_url(kind), name="staging")
-    try:
-        machine = type("Bound", (Edits,), {"database": database})
-        from hypothesis.stateful import run_state_machine_as_test
+QUIET = list(HealthCheck)
 
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=60,
-                stateful_step_count=24,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-    finally:
-        database.close()
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[type[Edits]]:
+    database = Database.open(fresh_url("sqlite"), name="staging")
+    yield type("Bound", (Edits,), {"database": database})
+    database.close()
+
+
+def test_any_order_of_edits_follows_the_model(machine: type[Edits]) -> None:
+    many = settings(max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=QUIET)
+    run_state_machine_as_test(machine, settings=many)
+
+
+@given(data=st.data())
+@settings(max_examples=120, deadline=None, suppress_health_check=QUIET)
+def test_what_two_edit_is_merged_or_refused_and_never_lost(machine: type[Edits], data: st.DataObject) -> None:
+    edits = machine()
+    edits.begin()
+    edits.start()
+    for _ in range(data.draw(st.integers(2, 4))):
+        edits.change(data)
+    edits.end(data)
+    edits.end(data)
+    edits.teardown()
