@@ -21,8 +21,10 @@ class RunkeyConfig(BaseModel):
     """CA addresses beside the site's own in which PVs are searched for: `10.1.2.255` or `ioc.lab:5066`."""
     read_timeout: Annotated[float, Field(ge=0.5, le=300)] = 10.0
     """Seconds in which all PVs of the stand must have been read; those that have not are missing."""
-    put_timeout: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    put_timeout: Annotated[float, Field(ge=1, le=3600)] = 30.0
     """Seconds that one put may take until its completion."""
+    patience: Annotated[float, Field(ge=0, le=600)] = 10.0
+    """Seconds for which what cannot be reached is tried again while an apply is taken back."""
     health: Annotated[float, Field(ge=0.1, le=600)] = 2.0
     """Seconds between two looks at whether the databases answer."""
     latency_high: Annotated[float, Field(gt=0)] = 200.0

@@ -14,7 +14,6 @@ from db.errors import DbError, Exists
 from db.users import require
 from iocs.runkey import reports
 from iocs.runkey.browse import iso
-from iocs.runkey.compare import Comparison, compare
 from iocs.runkey.config import RunkeyConfig
 from iocs.runkey.databases import Databases, Health, JournalWrites
 from iocs.runkey.journal import SqlJournal
@@ -27,6 +26,7 @@ from iocs.runkey.recovery import Applied
 from iocs.runkey.snapshots import Selected, free_name, load_settings, missing_of, store_snapshot, taken
 from iocs.runkey.stand import Stand
 from iocs.runkey.work import CommandFailed, Work
+from iocs.runkey.writing import Pace
 from owlshift.ca import CaAddresses, Client
 from owlshift.ioc import AlarmStatus, Ioc, IocState, PutRefused, Pv, Severity
 from owlshift.ioc.alarms import stamp
@@ -79,7 +79,9 @@ class RunkeyIoc(Ioc):
         environment["EPICS_CA_ADDR_LIST"] = " ".join([environment["EPICS_CA_ADDR_LIST"], *self.config.search])
         self._ca = Client(CaAddresses.from_environment(environment), metadata=False)
         await self._ca.start()
-        self._stand = Stand(self._ca, self.systems, timeout=self.config.read_timeout)
+        config = self.config
+        pace = Pace(read=config.read_timeout, put=config.put_timeout, patience=config.patience)
+        self._stand = Stand(self._ca, self.systems, timeout=config.read_timeout, pace=pace)
         await self.on_stand.show()
         self.spawn(self._follow_databases(), "databases")
         if self.config.live_compare:
@@ -260,8 +262,8 @@ class RunkeyIoc(Ioc):
         return f"{text}; {reports.unreadable(missing)}" if missing else text
 
     async def _compare(self, work: Work) -> str:
-        selected, scope, comparison = await self._look(work)
-        device = self.device
+        selected, scope = await self._look(work)
+        device, comparison = self.device, scope.comparison
         blind = bool(comparison.unread or comparison.counts().get("disconnected"))
         alarm = (AlarmStatus.READ, Severity.MINOR) if blind else None
         report = reports.comparison_text(selected.info, comparison, str(work.client))
@@ -272,29 +274,29 @@ class RunkeyIoc(Ioc):
         return f"{selected.info.name}: {reports.counts_text(comparison)}"
 
     async def _dry_run(self, work: Work) -> str:
-        selected, scope, _ = await self._look(work)
+        selected, scope = await self._look(work)
         report = reports.plan_text(selected.info, scope.plan, str(work.client))
         await self.post_many([(self.device.Plan, scope.plan.as_text()), (self.device.Report, report)])
         return f"{selected.info.name}: {reports.plan_line(scope.plan)}"
 
-    async def _look(self, work: Work) -> tuple[Selected, Scope, Comparison]:
+    async def _look(self, work: Work) -> tuple[Selected, Scope]:
         """The selected runkey, and the stand beside it."""
         work.runkey = self.device.Selected.value
         selected = await self._sql(work, load_settings, work.runkey)
         await self.post_many([(self.device.Progress, 20.0), (self.device.ItemsTotal, len(selected.settings))])
         scope = await self._or_abort(work, self.stand.plan(selected.settings, selected.systems))
-        comparison = compare(selected.settings, scope.catalogue, scope.before, selected.systems)
+        unread = scope.comparison.unread
         await self.post_many([(self.device.Progress, 90.0), (self.device.ItemsDone, len(selected.settings))])
-        if len(comparison.unread) == len(selected.systems):
-            raise CommandFailed(f"nothing of the stand can be read: {reports.first_of(comparison.unread)}")
-        return selected, scope, comparison
+        if len(unread) == len(selected.systems):
+            raise CommandFailed(f"nothing of the stand can be read: {reports.first_of(unread)}")
+        return selected, scope
 
     async def _apply(self, work: Work) -> str:
         if not self._known:
             raise PutRefused("the journal has not been read since the start: is there a database?")
         device = self.device
         await self._sql(work, _may_operate)
-        selected, scope, _ = await self._look(work)
+        selected, scope = await self._look(work)
         info, comment = selected.info, device.Comment.value.strip()
         await self.post_many([(device.Plan, scope.plan.as_text()), (device.Progress, 0.0), (device.ItemsDone, 0)])
         journal = SqlJournal(

@@ -51,7 +51,7 @@ class OnStand:
         """Explain what an earlier life of this IOC has left under way; whether there was any. DbError."""
         found = await self._databases.run(MYSELF, lambda store: find_interrupted(store, prefixes), what="journal")
         for application in found:
-            await self._ioc.message(f"{application.line} (in a moment)", logging.WARNING)
+            await self._ioc.message(f"an apply of {application.row.runkey} was interrupted: looking what it has left")
             text = await explain(application, stand, PATIENCE)
             await self._databases.run(
                 MYSELF, lambda store, a=application, t=text: mark_interrupted(store, a, t, MYSELF), what="journal"

@@ -80,7 +80,7 @@ class RkStand:
             for area in ("staging", "backend"):
                 url = make_url(fresh_url(kind))
                 self.env["OWLSHIFT_DB_PASSWORD"] = str(url.password)
-                urls[area] = url.set(password=None).render_as_string(hide_password=False)
+                urls[area] = url._replace(password=None).render_as_string()
         if acf:
             (folder / "access.acf").write_text(acf)
         self.site_file = folder / "site.toml"
