@@ -8,9 +8,8 @@ from itertools import islice
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, CursorResult, bindparam, text
 
-MARIADB = ("mysql", "mariadb")
 BATCH = 5000
 """Ids in one query, rows in one insert."""
 
@@ -24,7 +23,25 @@ def batches(items: Iterable[Any], size: int = BATCH) -> Iterator[list[Any]]:
 
 def fetch(connection: Connection, sql: str, **values: Any) -> list[Sequence[Any]]:
     """All rows, as plain tuples of the driver: no types are converted, none of our queries with many rows needs it."""
-    result = connection.execute(text(sql), values)
+    return _rows(connection.execute(text(sql), values))
+
+
+def fetch_in(connection: Connection, sql: str, ids: Iterable[str], **values: Any) -> Iterator[Sequence[Any]]:
+    """The rows for many ids; `{ids}` in the statement is where they go, as in `id IN {ids}`."""
+    dialect = connection.dialect.name
+    for batch in batches(dict.fromkeys(ids)):
+        if dialect == "sqlite":
+            where = "(SELECT value FROM json_each(:ids))"
+            yield from fetch(connection, sql.format(ids=where), ids=orjson.dumps(batch).decode(), **values)
+        elif dialect == "postgresql":
+            where = "(SELECT unnest(CAST(:ids AS char(32)[])))"
+            yield from fetch(connection, sql.format(ids=where), ids=batch, **values)
+        else:
+            statement = text(sql.format(ids=":ids")).bindparams(bindparam("ids", expanding=True))
+            yield from _rows(connection.execute(statement, {"ids": batch, **values}))
+
+
+def _rows(result: CursorResult[Any]) -> list[Sequence[Any]]:
     cursor = result.cursor
     if cursor is None:
         return []
@@ -36,23 +53,6 @@ def fetch(connection: Connection, sql: str, **values: Any) -> list[Sequence[Any]
         if collecting:
             gc.enable()
         result.close()
-
-
-def fetch_in(connection: Connection, sql: str, ids: Iterable[str], **values: Any) -> Iterator[Sequence[Any]]:
-    """The rows for many ids; `{ids}` in the statement is where they go, as in `id IN {ids}`."""
-    dialect = connection.dialect.name
-    for batch in batches(dict.fromkeys(ids)):
-        if dialect == "sqlite":
-            where = "(SELECT value FROM json_each(:ids))"
-            yield from fetch(connection, sql.format(ids=where), ids=orjson.dumps(batch).decode(), **values)
-        elif dialect == "postgresql":
-            yield from fetch(
-                connection, sql.format(ids="(SELECT unnest(CAST(:ids AS char(32)[])))"), ids=batch, **values
-            )
-        else:
-            statement = text(sql.format(ids=":ids")).bindparams(bindparam("ids", expanding=True))
-            result = connection.execute(statement, {"ids": batch, **values})
-            yield from result.tuples()
 
 
 def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -213,14 +213,15 @@ def bad_trees() -> dict[str, tuple[NewObject, str]]:
     cycle = NewObject("felix", "A")
     cycle.children.append(NewChild(NewObject("felix", "B", children=[NewChild(cycle)])))
     both = NewObject("felix", "A")
+    parent = NewObject("y", "M", children=[NewChild(both)])
     twice = [NewPayload("config", b"1"), NewPayload("config", b"2")]
     deep = NewObject("a", "a")
     for _ in range(120):
         deep = NewObject("a", "a", children=[NewChild(deep)])
     return {
-        "siblings": (NewObject("x", "N", children=[NewChild(NewObject("a", "A")), NewChild(NewObject("b", "A"))]), "two"),
+        "siblings": (NewObject("x", "N", children=[NewChild(NewObject(t, "A")) for t in "ab"]), "two"),
         "cycle": (cycle, "a cycle"),
-        "twice": (NewObject("x", "N", children=[NewChild(both), NewChild(NewObject("y", "M", children=[NewChild(both)]))]), "also at"),
+        "twice": (NewObject("x", "N", children=[NewChild(both), NewChild(parent)]), "also at"),
         "roles": (NewObject("x", "N", payloads=twice), "config: two payloads have this role"),
         "slash": (NewObject("x", "a/b"), "a /"),
         "dots": (NewObject("x", ".."), "'..'"),
@@ -333,6 +334,8 @@ def test_what_is_not_there_says_what_is_alike(runkeys: Runkeys) -> None:
 def test_what_an_edit_refuses(runkeys: Runkeys) -> None:
     runkeys.create("refused", detector(3))
     ids = {node.name: node.id for node in runkeys.tree("refused").walk()}
+    inner = NewObject("b", "b", children=[NewChild(ids["FE1"], "x")])
+    twice = NewObject("a", "a", children=[NewChild(ids["FE1"], "x"), NewChild(inner, "x")])
     with runkeys.edit("refused") as edit:
         for wrong in (
             lambda: edit.remove("/"),
@@ -344,7 +347,7 @@ def test_what_an_edit_refuses(runkeys: Runkeys) -> None:
             lambda: edit.add("/FELIX1", ids["FE1"]),  # one place in a view
             lambda: edit.add("/FELIX1/OB1", ids["FELIX1"], "power"),  # below itself
             lambda: edit.add("/FELIX1/OB1", NewObject("a", "a", children=[NewChild(ids["FELIX1"], "power")]), "power"),
-            lambda: edit.add("/", NewObject("a", "a", children=[NewChild(ids["FE1"], "x"), NewChild(NewObject("b", "b", children=[NewChild(ids["FE1"], "x")]), "x")]), "x"),
+            lambda: edit.add("/", twice, "x"),
             lambda: edit.add("/", NewObject("a", "a"), "no view"),
             lambda: edit.add("/", NewObject("a", "a"), pos=1 << 40),
             lambda: edit.add("/", NewObject("a", "a"), edge={"a": {1, 2}}),
