@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
 import typer
 
 from owlshift import __version__
-from owlshift.commands import ca_commands, ioc_commands, site_commands
-from owlshift.commands.common import fail
 from owlshift.kinds import COMMAND_GROUP
 
 
@@ -26,8 +25,8 @@ def _root(
     """An EPICS control system for detector test stands and small experiments."""
 
 
-def build_app() -> typer.Typer:
-    """The whole command line, with what the installed applications add."""
+def build_app(only: EntryPoint | None = None) -> typer.Typer:
+    """The whole command line, with what the installed applications add; or `only` the commands of one of them."""
     app = typer.Typer(
         name="owl",
         no_args_is_help=True,
@@ -36,6 +35,19 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
+    if only is None:
+        _add_own_commands(app)
+    for point in [only] if only is not None else _applications():
+        try:
+            app.add_typer(point.load(), name=point.name)
+        except Exception as error:  # one broken application must not take the others' commands away
+            app.command(point.name, help=f"Not usable: {error}")(_unusable(point.name, error))
+    return app
+
+
+def _add_own_commands(app: typer.Typer) -> None:
+    from owlshift.commands import ca_commands, ioc_commands, site_commands
+
     for name in ("up", "demo", "status", "down"):
         app.command(name)(getattr(site_commands, name))
     for name in ("pvs", "get", "put", "monitor"):
@@ -46,16 +58,30 @@ def build_app() -> typer.Typer:
     ioc_commands.add_ioc_commands(iocs, simulators)
     app.add_typer(iocs, name="ioc")
     app.add_typer(simulators, name="sim")
-    for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name):
-        try:
-            app.add_typer(point.load(), name=point.name)
-        except Exception as error:  # one broken application must not take the others' commands away
-            app.command(point.name, help=f"Not usable: {error}")(_unusable(point.name, error))
-    return app
+
+
+def _applications() -> list[EntryPoint]:
+    return sorted(entry_points(group=COMMAND_GROUP), key=lambda point: point.name)
+
+
+def _called() -> EntryPoint | None:
+    """The application that the command line, or the line that is to be completed, is about.
+
+    Loading nothing else halves the time of its commands, and the tab key answers while somebody waits.
+    """
+    words, last = sys.argv, len(sys.argv) - 1
+    if "_OWL_COMPLETE" in os.environ:
+        words = os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()
+        last = len(words) - 1 if os.environ.get("COMP_CWORD") is None else int(os.environ["COMP_CWORD"])
+    if len(words) < 2 or (last < 2 and "_OWL_COMPLETE" in os.environ):
+        return None
+    return next((point for point in _applications() if point.name == words[1]), None)
 
 
 def _unusable(name: str, error: Exception):
     def explain() -> None:
+        from owlshift.commands.common import fail
+
         fail(f"{name} can't be used: {error}")
 
     return explain
@@ -64,7 +90,7 @@ def _unusable(name: str, error: Exception):
 def main() -> None:
     """The entry point of `owl`."""
     try:
-        build_app()()
+        build_app(_called())()
     except BrokenPipeError:  # `owl pvs | head` is no error
         sys.stderr.close()
         raise SystemExit(0) from None

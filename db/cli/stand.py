@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -215,6 +214,8 @@ def _on_stand(work: Any, what: str, system: str | None, site: Path | None, state
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+
     return asyncio.run(coroutine)
 
 
