@@ -55,14 +55,16 @@ def put(
 ) -> None:
     """Write a PV. Exit code 1, with the reason, when it is refused."""
     use_site_environment(open_site(site_file))
-    from aioca import FORMAT_CTRL, FORMAT_TIME, CANothing, caget, caput
+    from aioca import DBR_CHAR_STR, FORMAT_CTRL, FORMAT_TIME, CANothing, caget, caput
 
     async def write() -> None:
         before = await caget(name, format=FORMAT_CTRL, timeout=min(timeout, 5.0))
-        new = _parse(value, before)
+        long_text = _is_text(before)
+        new = value if long_text else _parse(value, before)
         # A put is always with completion, so that a refusal is seen; without -c only the refusal is waited for.
         try:
-            await caput(name, new, wait=True, timeout=timeout if wait else min(timeout, 2.0))
+            datatype = DBR_CHAR_STR if long_text else None
+            await caput(name, new, datatype=datatype, wait=True, timeout=timeout if wait else min(timeout, 2.0))
         except CANothing as error:
             if not wait and error.errorcode == _ECA_TIMEOUT:
                 typer.echo(f"{name}: sent; still working (use -c to wait)")
@@ -238,7 +240,13 @@ def _number(value: Any) -> int | float | None:
     return value if isinstance(value, (int, float)) else None
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a char waveform: text of more than 39 bytes."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and dtype.kind in "iu" and dtype.itemsize == 1
+
+
 def _array_text(value: Any) -> str:
-    if value.dtype.kind in "iu" and value.dtype.itemsize == 1:
+    if _is_text(value):
         return bytes(value.tobytes()).split(b"\0", 1)[0].decode("utf-8", "replace")
     return f"{value.size} " + " ".join(str(item) for item in value)

@@ -1,0 +1,82 @@
+"""The demo's runkeys from a shift's view: what was set is stored, compared, put back, and found in the archive."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import httpx
+import pytest
+from running_stand import Stand
+from support import wait_until
+
+pytestmark = [pytest.mark.timeout(300)]
+
+CHANGED = {
+    "L01:VSet": 111.0,
+    "L02:ISet": 42.0,
+    "L03:RUp": 33.0,
+    "L04:Trip": 4.0,
+    "L05:VMax": 2100.0,
+    "L06:VDef": 1234.5,
+}
+
+
+def _value(stand: Stand, name: str) -> str:
+    done = stand.owl("get", stand.pv(name))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition(" ")[2].strip()
+
+
+def _put(stand: Stand, name: str, value: object) -> None:
+    done = stand.owl("put", "-c", stand.pv(name), str(value), "--timeout", "120")
+    assert done.returncode == 0, (name, value, done.stdout, done.stderr)
+
+
+def test_a_shift(stand: Stand) -> None:
+    wait_until(lambda: _value(stand, "RK:State") == "Idle", 60, "the runkey IOC to be ready", interval=0.5)
+    wait_until(lambda: "INVALID" not in stand.owl("get", "-a", stand.pv("HV:L21:VSet")).stdout, 60, interval=0.5)
+    _put(stand, "RK:SnapshotName", "last Tuesday")
+    _put(stand, "RK:Comment", "after the calibration")
+    _put(stand, "RK:Snapshot", 1)
+    assert _value(stand, "RK:Selected").startswith("last Tuesday")
+    assert _value(stand, "RK:Missing") == "0"
+    before = {name: _value(stand, f"HV:{name}") for name in CHANGED}
+
+    for name, value in CHANGED.items():
+        _put(stand, f"HV:{name}", value)
+    _put(stand, "RK:Compare", 1)
+    assert _value(stand, "RK:DiffCount") == str(len(CHANGED))
+    report = _text(stand, "RK:Report")
+    assert set(re.findall(r"^  \w+:HV:(\S+): is ", report, re.MULTILINE)) == set(CHANGED), report
+
+    _put(stand, "RK:Apply", 1)
+    assert {name: _value(stand, f"HV:{name}") for name in CHANGED} == before
+    assert _text(stand, "RK:AppliedResult") == "applied and verified"
+    digest = _text(stand, "RK:AppliedHash")
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+
+    # any archived moment can be traced to a runkey
+    def archived() -> bool:
+        query = {"pv": stand.pv("RK:Applied"), "from": "2026-01-01T00:00:00Z"}
+        answer = httpx.get(f"{stand.archiver}/retrieval/data/getData.json", params=query)
+        return answer.status_code == 200 and "last Tuesday" in [s["val"] for s in answer.json()[0]["data"]]
+
+    wait_until(archived, 60, "the runkey that is applied in the archive", interval=0.5)
+    listed = stand.owl("runkey", "list", "--json", "--site", str(stand.site_file), "--state", str(stand.state))
+    assert listed.returncode == 0, listed.stderr
+    (found,) = [one for one in json.loads(listed.stdout)["runkeys"] if one["digest"] == digest]
+    assert (found["name"], found["comment"]) == ("last Tuesday", "after the calibration")
+
+
+def _text(stand: Stand, name: str) -> str:
+    code = f"import epics; print(epics.caget({stand.pv(name)!r}, as_string=True, timeout=20))"
+    done = stand.python(code)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_where_runkeys_are_is_printed(stand: Stand) -> None:
+    assert f"Runkeys: {stand.state}/db/staging.sqlite (staging), {stand.state}/db/backend.sqlite (backend)" in (
+        stand.printed
+    )
