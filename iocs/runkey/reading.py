@@ -124,7 +124,7 @@ async def read_live(
             readings[item.pv],
             readings[item.readback] if item.readback else None,
             catalogue.states.get(item.readback, item.states),
-            bool((client.access(item.pv) or Access.NONE) & Access.WRITE),
+            client.access(item.pv) in (Access.WRITE, Access.READ | Access.WRITE),
         )
         for item in items
     }

@@ -28,7 +28,9 @@ from owlshift.ca.requests import Pending, Reading, read_value, refusal, write_va
 if TYPE_CHECKING:
     from asyncio import Future
 
-WAITING = object()
+_WAITING = object()
+_READABLE = (Access.READ, Access.READ | Access.WRITE)
+_WRITABLE = (Access.WRITE, Access.READ | Access.WRITE)
 
 
 class Bulk:
@@ -39,7 +41,7 @@ class Bulk:
         self._channels = channels
         self._pending = pending
         self._timeout = timeout
-        self._results: list[Any] = [WAITING] * len(channels)
+        self._results: list[Any] = [_WAITING] * len(channels)
         self._left = len(channels)
         self._everything: Future[None] = self._loop.create_future()
         self._waiting: dict[int, tuple[Future[Any], int]] = {}
@@ -60,7 +62,7 @@ class Bulk:
         return self._results
 
     def _ask(self, index: int, channel: Channel, circuit: Circuit) -> None:
-        if not channel.access & Access.READ:
+        if channel.access not in _READABLE:
             self._settle(index, refusal(channel.name, ECA_NORDACCESS))
             return
         number, future = self._pending.add(channel.name, circuit)
@@ -77,7 +79,7 @@ class Bulk:
         self._settle(index, read_value(channel.name, code, count, payload, channel.count, channel.metadata.states))
 
     def _put(self, values: Sequence[Any], index: int, channel: Channel, circuit: Circuit) -> None:
-        if not channel.access & Access.WRITE:
+        if channel.access not in _WRITABLE:
             self._settle(index, refusal(channel.name, ECA_NOWTACCESS))
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ from owlshift.ca.protocol import (
     CaStatusError,
     Dbr,
 )
+
+_STAMP = struct.Struct(">HHII")
+_SCALARS = tuple(struct.Struct(code) for code in (">40s", ">h", ">f", ">H", ">B", ">i", ">d"))
+_DBRS = tuple(Dbr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +117,13 @@ def read_value(name: str, code: int, count: int, payload: bytes, native_count: i
         body = body.ljust(STRING_SIZE * min(count, 1), b"\0")
     if len(payload) < 12 or len(body) < count * WIRE_DTYPES[dbr].itemsize:
         raise CaError(f"{name}: the server's answer is too short for {count} elements")
-    status, severity, seconds, nanoseconds = np.frombuffer(payload[:12], ">u2,>u2,>u4,>u4")[0].tolist()
-    raw = np.frombuffer(body, WIRE_DTYPES[dbr], count)
+    status, severity, seconds, nanoseconds = _STAMP.unpack_from(payload)
+    stamp = (seconds + EPICS_EPOCH) * 1_000_000_000 + nanoseconds
     value: Any
+    if count == 1 and native_count == 1 and dbr != Dbr.STRING:
+        (value,) = _SCALARS[dbr].unpack_from(body)
+        return Reading(name, value, severity, status, stamp, _DBRS[dbr], 1, states)
+    raw = np.frombuffer(body, WIRE_DTYPES[dbr], count)
     if dbr == Dbr.STRING:
         words = [text(item) for item in raw.tolist()]
         value = words if native_count != 1 else (words[0] if words else "")
@@ -124,7 +133,6 @@ def read_value(name: str, code: int, count: int, payload: bytes, native_count: i
         value = raw[0].item()
     else:
         raise CaError(f"{name}: the server's answer is empty")
-    stamp = (seconds + EPICS_EPOCH) * 1_000_000_000 + nanoseconds
     return Reading(name, value, severity, status, stamp, Dbr(dbr), count, states)
 
 
