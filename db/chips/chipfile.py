@@ -216,21 +216,22 @@ def _named(data: bytes) -> ChipType | None:
 
 
 def _irregular(data: bytes, file: str, expected: str, complete: bool) -> _Parts:
-    value = jsontext.load(data, file)
+    """The way of the others: all of it through a JSON parser."""
+    value = jsontext.parse(data, file)
+    array, quotes = _lines_taken_out(value)
+    jsontext.check(value, data, file, quotes)
     problems = Problems(file)
     kind = _kind(value, problems, expected)
     if kind is None:
         problems.stop()
         raise bad(file, "", "is no chip file")
     block = value[kind.name]
-    array: Map | None = None
-    if isinstance(block, dict) and PIXELS in block:
-        pixel_problems = Problems(file)
-        array = pixelchecks.read(kind, block.pop(PIXELS), pixel_problems)
+    pixel_problems = Problems(file)
+    if PIXELS not in block:
+        pixel_problems.add(kind.name, f"{PIXELS} is missing")
     else:
-        pixel_problems = Problems(file)
-        if isinstance(block, dict):
-            pixel_problems.add(kind.name, f"{PIXELS} is missing")
+        lines = block.pop(PIXELS)
+        array = array if array is not None else pixelchecks.read(kind, lines, pixel_problems)
     check_config(kind, block, problems, complete=complete)
     problems.take(pixel_problems)
     problems.stop()
@@ -238,6 +239,22 @@ def _irregular(data: bytes, file: str, expected: str, complete: bool) -> _Parts:
         raise bad(file, "", "is no chip file")
     rest = jsontext.indented({kind.name: block}).encode()
     return _Parts(kind, block, rest, array, None, "")
+
+
+def _lines_taken_out(value: Any) -> tuple[Map | None, int]:
+    """The pixel map of a parsed file, whose lines are then taken out of it, and how many quotation marks they had.
+
+    What is known to be regular need not be gone through again. None when it is not.
+    """
+    name = next(iter(value), None) if isinstance(value, dict) else None
+    if name not in CHIP_TYPES or not isinstance(value[name], dict) or not isinstance(value[name].get(PIXELS), list):
+        return None, 0
+    kind = chip_type(name)
+    array = pixelchecks.read_quickly(kind, value[name][PIXELS])
+    if array is None:
+        return None, 0
+    value[name][PIXELS] = []
+    return array, 2 * kind.lines * (1 + len(kind.fields))
 
 
 def _kind(value: Any, problems: Problems, expected: str) -> ChipType | None:

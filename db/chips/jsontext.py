@@ -42,10 +42,18 @@ class Value:
 def load(data: bytes, file: str) -> Any:
     """The value of a JSON text. BadInput."""
     value = parse(data, file)
-    check_depth(value, file)
-    if data.count(b'"') != _quotes(value) or b"\\" in data:
-        check_twice(data, file)
+    check(value, data, file)
     return value
+
+
+def check(value: Any, data: bytes, file: str, quotes: int = 0) -> None:
+    """BadInput when a parsed text is nested too deeply or has a key twice.
+
+    `quotes`: so many quotation marks of the text are of what is no longer in `value`.
+    """
+    check_depth(value, file)
+    if data.count(b'"') != _quotes(value) + quotes or b"\\" in data:
+        check_twice(data, file)
 
 
 def parse(data: bytes, file: str) -> Any:
