@@ -1,8 +1,8 @@
 """The demo's runkey: one FELIX, one optoboard, four RD53B front-ends, a controller and a digital scan.
 
-A first system test of a quad module. The e-links are those that its screens showed: Rx 2, one for all four, and Tx 4, 0,
-12 and 16, which is how the front-ends see them. FELIX, and so YARR, whose files `yarr_files` gives, sends on e-link 2
-and receives on 4, 0, 12 and 16.
+A first system test of a quad module. The e-links are those that its screens showed: Rx 2, one for all four, and Tx 4,
+0, 12 and 16, which is how the front-ends see them. FELIX, and so YARR, whose files `yarr_files` gives, sends on e-link
+2 and receives on 4, 0, 12 and 16.
 """
 
 from __future__ import annotations

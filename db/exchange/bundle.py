@@ -1,14 +1,15 @@
 """A bundle: one JSON file with everything, for mail.
 
     {"format": "owlshift bundle", "version": 1,
-     "export": {"runkey": …, "path": "/", "digest": …},
+     "export": {"runkey": …, "path": "/", "digest": …, "seal": …},
      "objects": [{"type": …, "name": …, "serial": …, "meta": {…}, "digest": "…",
                   "payloads": [{"role": …, "type": …, "format": …, "name": …, "meta": {…}, "sha256": "…"}],
                   "children": [{"object": 0, "view": "daq", "pos": 0, "meta": {…}}]}, …],
      "blobs": {"<sha256>": {"size": 153600, "codec": "zstd", "data": "<base64>"}, …}}
 
 Objects stand after their children, which they name by number; the last one is the root. `size` is that of the content,
-before `codec` (zstd, or "" for none). What does not fit its sha256 or digest is refused, and all else with it.
+before `codec` (zstd, or "" for none). `seal` is the sha256 of the other things that `export` says, as canonical JSON.
+What does not fit its sha256 or digest is refused, and all else with it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import zstandard
 
+from db.digests import canonical
 from db.errors import BadInput
 from db.exchange.documents import ObjectText, check_keys, read_object
 from db.exchange.files import MAX_FILE, MAX_OBJECTS, MAX_TOTAL, Problems, Reader, new_file
@@ -39,7 +41,8 @@ VERSION = 1
 MAX_BUNDLE = 2 * 2**30
 """Bytes of a file; some 15,000 front-ends. What is larger goes from database to database, or as a folder."""
 _TOP: dict[str, type] = {"format": str, "version": int, "export": dict, "objects": list, "blobs": dict}
-_EXPORT: dict[str, type] = {"runkey": str, "path": str, "digest": str, "view": str, "pos": int, "meta": dict}
+_EXPORT: dict[str, type] = {"runkey": str, "path": str, "digest": str, "seal": str}
+_PLACE: dict[str, type] = {"view": str, "pos": int, "meta": dict}
 _BLOB: dict[str, type] = {"size": int, "codec": str, "data": str}
 
 
@@ -62,6 +65,7 @@ def write_bundle(
         export: dict[str, Any] = {"runkey": runkey, "path": top.path, "digest": top.digest}
         if top.parent is not None:
             export |= {"view": top.view, "pos": top.pos, "meta": top.edge}
+        export["seal"] = _seal(export)
         with new_file(Path(file)) as out:
             head = {"format": FORMAT, "version": VERSION, "export": export}
             out.write(orjson.dumps(head)[:-1] + b',\n"objects":[\n')
@@ -147,7 +151,9 @@ def parse_bundle(data: bytes, file: str = "bundle") -> Incoming:
     check_keys(document, _TOP, file, "", problems)
     problems.check()
     export = document["export"]
-    check_keys(export, {key: kind for key, kind in _EXPORT.items() if key in export}, file, "export", problems)
+    place = {key: kind for key, kind in _PLACE.items() if key in export}
+    if check_keys(export, _EXPORT | place, file, "export", problems) and export["seal"] != _seal(export):
+        problems.add(file, "export.seal", "does not fit what the export says")
     if len(document["objects"]) > MAX_OBJECTS:
         problems.add(file, "objects", f"are {len(document['objects']):,}; more than {MAX_OBJECTS:,} are refused")
     problems.check()
@@ -156,10 +162,14 @@ def parse_bundle(data: bytes, file: str = "bundle") -> Incoming:
     problems.check()
     if root is None:
         raise BadInput(f"{file}: objects: there are none")
-    if export.get("digest") != document["objects"][-1]["digest"]:
+    if export["digest"] != document["objects"][-1]["digest"]:
         problems.add(file, "export.digest", "is not that of the last object")
     problems.check()
     return Incoming(root, export.get("view", "daq"), export.get("pos", 0), export.get("meta", {}))
+
+
+def _seal(export: dict[str, Any]) -> str:
+    return sha256(canonical({key: value for key, value in export.items() if key != "seal"}).encode()).hexdigest()
 
 
 def _contents(blobs: dict[str, Any], file: str, problems: Problems) -> dict[str, bytes]:
