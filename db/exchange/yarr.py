@@ -47,11 +47,8 @@ class _Felix:
 def is_connectivity(file: Path) -> bool:
     """Whether a file looks like a connectivity file."""
     try:
-        try:
         return file.stat().st_size <= _SMALL and _kind(file.read_bytes()) == "connectivity"
-    except ValueError:  # no JSON: whoever reads it says where
-        return False
-    except OSError:
+    except (OSError, ValueError):  # no JSON: whoever reads it says where
         return False
 
 
