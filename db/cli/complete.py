@@ -95,7 +95,7 @@ def keys(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def moments(incomplete: str) -> list[str]:
     """How times may be written."""
-    return _fitting(_TIMES.split(", "), incomplete)
+    return _fitting(list[str](_TIMES.split(", ")), incomplete)
 
 
 def _keys(role: str, codec: int, size: int, data: bytes) -> Iterator[str]:

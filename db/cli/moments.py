@@ -28,8 +28,8 @@ def read_moment(text: str, now: datetime | None = None) -> datetime:
             return now + span if match[1] == "+" else now - span
         if match := _CLOCK.fullmatch(words):
             today = now.astimezone().replace(tzinfo=None)
-            clock = {"hour": int(match[1]), "minute": int(match[2]), "second": int(match[3] or 0), "microsecond": 0}
-            return today.replace(**clock).astimezone(UTC)
+            hour, minute, second = int(match[1]), int(match[2]), int(match[3] or 0)
+            return today.replace(hour=hour, minute=minute, second=second, microsecond=0).astimezone(UTC)
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is no time; write for example {EXAMPLES}") from None

@@ -78,8 +78,8 @@ class Stand:
                 return str(await caget(self.prefix + name, datatype=DBR_ENUM_STR, timeout=WAIT))
             if name in STRINGS:
                 return str(await caget(self.prefix + name, datatype=DBR_STRING, timeout=WAIT))
-            value = await caget(self.prefix + name, timeout=WAIT)
-            return value.item() if hasattr(value, "item") else float(value) if isinstance(value, float) else int(value)
+            value: Any = await caget(self.prefix + name, timeout=WAIT)
+            return float(value) if isinstance(value, float) else int(value)
 
         try:
             return dict(zip(names, await asyncio.gather(*(one(name) for name in names)), strict=True))
