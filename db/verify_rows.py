@@ -73,7 +73,7 @@ def row_problems(connection: Connection) -> Iterator[Problem]:
             continue
         keys = list(table.primary_key.columns)
         query = select(*keys, *(c.label(f"checked_{i}") for i, (c, _) in enumerate(columns)))
-        for row in connection.execution_options(stream_results=True, yield_per=2000).execute(query):
+        for row in connection.execute(query, execution_options={"yield_per": 2000}):
             for (column, rule), value in zip(columns, row[len(keys) :], strict=True):
                 if value is not None and (reason := rule(value)):
                     yield Problem(ERROR, f"{column.name} {_text(value)}: {reason}", _where(table, row))

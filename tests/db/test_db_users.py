@@ -48,11 +48,8 @@ def test_roles_are_a_ladder(database):
             users.require(connection, Who("operator", "x"), "admin")
         with pytest.raises(Forbidden, match="nobody is without a role"):
             users.require(connection, Who("nobody", "x"), "observer")
-        assert [(u.name, u.full_name, u.roles) for u in users.list_users(connection)][0] == (
-            "ada",
-            "Ada L.",
-            ("admin",),
-        )
+        first = users.list_users(connection)[0]
+        assert (first.name, first.full_name, first.roles) == ("ada", "Ada L.", ("admin",))
 
 
 def test_users_are_changed_by_admins_and_it_is_in_the_audit(database):
