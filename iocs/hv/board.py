@@ -127,6 +127,10 @@ def order(board: BoardSpec, identity: Identity, setting: Setting) -> Request:
     return Request(board.address, "SET", setting.parameter, channel, None if value is None else str(value))
 
 
+MOVES = {"MAXV": "VSET"}
+"""Settings that move another one: a MAXV below VSET takes VSET with it. Who reads back the one reads the other, too."""
+
+
 def read_back(setting: Setting) -> str | None:
     """The parameter in which the board shows a setting; None when it cannot be seen."""
     if PARAMETERS[setting.parameter].kind is not Kind.ACTION:

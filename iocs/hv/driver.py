@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from iocs.hv.board import (
+    MOVES,
     RANGED,
     BoardSpec,
     Identity,
@@ -372,7 +373,8 @@ class Driver:
             return failed
         self._writes[name] += 1
         drops = self._drops
-        checks = list(dict.fromkeys(c for setting, _ in orders if (c := read_back(setting)) is not None))
+        checks = dict.fromkeys(c for setting, _ in orders if (c := read_back(setting)) is not None)
+        checks |= dict.fromkeys(MOVES[check] for check in checks if check in MOVES)
         questions = [mon(board.address, each, board.channels) for each in (*checks, "BDNAME")]
         priority = Priority.URGENT if urgent else Priority.WRITE
         try:
