@@ -37,14 +37,11 @@ _SEP = _pattern(rb" , ")
 _GLUE = _pattern(rb' , "PixelConfig" : ')
 
 _BAD = -128
-_CLASS = np.full(256, 15, np.uint8)
-"""Of a byte: 0 comma, 1 minus, 2 to 11 the digits."""
-_CLASS[ord(",")] = 0
-_CLASS[ord("-")] = 1
-_CLASS[ord("0") : ord("9") + 1] = np.arange(2, 12)
+_CLASS = bytes(b" -0123456789".find(byte) if byte in b"-0123456789" else 0 for byte in range(256))
+"""Of a byte: 1 minus, 2 to 11 the digits, 0 anything else. For bytes.translate, which is fastest."""
 _NUMBER = np.full(4096, _BAD, np.int16)
 """The number that up to three bytes of these classes are, or _BAD. Neither 007 nor -0: they would not come back."""
-_WIDTH = np.zeros(4096, np.int64)
+_WIDTH = np.zeros(4096, np.uint8)
 """How many bytes it takes."""
 _TEXT = np.zeros((256, 3), np.uint8)
 """The text of a number, by its unsigned byte, filled with zero bytes on the left."""
@@ -52,7 +49,7 @@ for _value in range(-99, 100):
     _text = str(_value).encode()
     _code = 0
     for _byte in _text:
-        _code = _code << 4 | int(_CLASS[_byte])
+        _code = _code << 4 | _CLASS[_byte]
     _NUMBER[_code] = _value
     _WIDTH[_code] = len(_text)
     _TEXT[_value & 0xFF, 3 - len(_text) :] = list(_text)
@@ -266,24 +263,27 @@ def _bits(kind: ChipType, lists: list[bytes], sep: bytes) -> NDArray[np.uint8] |
 
 def _numbers(kind: ChipType, lists: list[bytes], sep: bytes) -> NDArray[np.int16] | None:
     """Lists of small numbers as an array [lines, length]."""
-    count = kind.lines * kind.length
-    if any(part.count(b",") != kind.length - 1 for part in lists):
+    text = b",,," + sep.join(lists) + sep
+    raw = np.frombuffer(text, np.uint8)
+    commas = np.flatnonzero(raw == ord(","))[3:]
+    if len(commas) != kind.lines * kind.length:
         return None
-    text = sep.join(lists) + sep
-    short = text.replace(sep, b",")
-    if len(text) - len(short) != (len(sep) - 1) * count:
+    ends = commas - sep.index(b",")
+    # every line has its numbers, and between two of them is nothing but a separator
+    lengths = np.fromiter(map(len, lists), np.int64, len(lists)) + len(sep)
+    if np.any(ends[kind.length - 1 :: kind.length] != np.cumsum(lengths) - len(sep) + 3):
         return None
-    classes = _CLASS[np.frombuffer(b",,," + short, np.uint8)]
-    ends = np.flatnonzero(classes == 0)[3:]
-    if len(ends) != count:
+    if any(byte != ord(",") and np.any(raw[ends + i] != byte) for i, byte in enumerate(sep)):
         return None
+    # the last three bytes of each; of those before a byte that is not of a number, nothing counts
+    classes = np.frombuffer(text.translate(_CLASS), np.uint8)
     third, second, first = classes[ends - 1], classes[ends - 2], classes[ends - 3]
-    first[second == 0] = 0
+    first *= second != 0
     code = third | second.astype(np.uint16) << 4 | first.astype(np.uint16) << 8
-    values = _NUMBER[code]
-    if values.min() == _BAD or int(_WIDTH[code].sum()) + count != len(short):
-        return None
-    return values.reshape(kind.lines, kind.length)
+    values = _NUMBER.take(code)
+    # all bytes were part of a number or a separator when together they are as long as the text
+    length = int(_WIDTH.take(code).sum(dtype=np.int64)) + len(sep) * len(ends) + 3
+    return None if values.min() == _BAD or length != len(text) else values.reshape(kind.lines, kind.length)
 
 
 def write(kind: ChipType, array: Map, layout: Layout) -> bytes:
