@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from rk_stand import RkStand, stand_of
+
+
+@pytest.fixture(autouse=True)
+async def forget_channels() -> AsyncIterator[None]:
+    """aioca's channels end with the test's loop: those left would call a closed one when their IOC goes."""
+    yield
+    if "aioca" in sys.modules:
+        from aioca import purge_channel_caches
+
+        purge_channel_caches()
 
 
 @pytest.fixture(scope="module")

@@ -84,10 +84,16 @@ class RkStand:
         if acf:
             (folder / "access.acf").write_text(acf)
         self.site_file = folder / "site.toml"
+        self._urls, self._access = urls, "access.acf" if acf else ""
+        self.config = ""
+        self._configure(config)
+        self.processes: dict[str, Process] = {}
+
+    def _configure(self, config: str) -> None:
         port = int(os.environ["EPICS_CA_SERVER_PORT"])
         name = self.prefix.removesuffix(":")
-        self.site_file.write_text(_site_text(name, port, urls, config, "access.acf" if acf else ""))
-        self.processes: dict[str, Process] = {}
+        self.site_file.write_text(_site_text(name, port, self._urls, config, self._access))
+        self.config = config
 
     @property
     def site(self) -> Site:
@@ -114,6 +120,16 @@ class RkStand:
                 codes[name] = process.stop(40)
                 print(f"--- {name}\n{process.text()[-8000:]}")
         assert not any(codes.values()), codes
+
+    def restart(self, config: str = "") -> None:
+        """The runkey IOC anew, with this configuration."""
+        if "rk" in self.processes:
+            process = self.processes.pop("rk")
+            code = process.stop(40)
+            print(f"--- rk\n{process.text()[-8000:]}")
+            assert code == 0
+        self._configure(config)
+        self.start("rk")
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -184,9 +200,9 @@ class RkStand:
         raise AssertionError(f"{name} = {value!r} was not refused; {await self.get('Msg')}")
 
     async def set_hv(self, **values: Any) -> None:
-        """`L01_VSet=100.0`: puts to the high voltage, one after another."""
-        for name, value in values.items():
-            await caput(self.hv(name.replace("_", ":")), value, wait=True, timeout=PATIENCE)
+        """`L01_VSet=100.0`: puts to the high voltage, all at once; those of a channel are carried out in their order."""
+        puts = (caput(self.hv(k.replace("_", ":")), v, wait=True, timeout=PATIENCE) for k, v in values.items())
+        await asyncio.gather(*puts)
 
     async def hv_values(self, *names: str) -> list[float]:
         return [float(str(await caget(self.hv(name), timeout=PATIENCE))) for name in names]
@@ -253,10 +269,6 @@ def stand_of(folder: Path, kind: str = "sqlite", **options: Any) -> Iterator[RkS
             print(f"--- {process.argv[3:6]}\n{process.text()[-12000:]}")
         raise
     finally:
-        from aioca import purge_channel_caches
-
-        with contextlib.suppress(Exception):  # no loop runs any more
-            purge_channel_caches()
         stand.stop()
 
 

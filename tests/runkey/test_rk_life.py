@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,33 @@ SLOW = 0.04
 """Seconds a reply takes: a level of puts takes a second or two, and can be interrupted."""
 
 
-async def prepare(stand: RkStand) -> None:
-    """The runkey `home` is selected, and 16 settings are not as it says."""
-    await stand.ready()
+async def prepare(stand: RkStand) -> str:
+    """A runkey is selected, and 16 settings are not as it says; its name."""
+    await stand.hv_ready()
+    await stand.until("State", lambda state: state in ("Idle", "Failed"))
     await stand.set_hv(**HOME)
-    await stand.put("SnapshotName", "home")
     await stand.put("Snapshot", 1)
     await stand.set_hv(**FAR)
+    return str(await stand.get("Selected"))
+
+
+Lone = Callable[..., RkStand]
+
+
+@pytest.fixture
+def lone(running: RkStand) -> Lone:
+    """The stand that the tests of this file share, with the runkey IOC configured anew."""
+
+    def configured(config: str = "") -> RkStand:
+        for name in ("sim", "hv"):
+            if name not in running.processes:
+                running.start(name)
+        running.heal()
+        if running.config != config or "rk" not in running.processes:
+            running.restart(config)
+        return running
+
+    return configured
 
 
 async def begin(stand: RkStand) -> asyncio.Future[None]:
@@ -51,117 +72,117 @@ async def current(stand: RkStand) -> list[float]:
     return found
 
 
-async def test_kill_9_in_the_middle_of_an_apply(tmp_path: Path) -> None:
-    with stand_of(tmp_path) as stand:
-        await prepare(stand)
-        saved = stand.state / "ioc" / "autosave" / f"{stand.prefix}RK.json".replace(":", ".", 1)
-        await asyncio.to_thread(wait_until, lambda: saved.exists() and '"home"' in saved.read_text(), 30)
-        task = await begin(stand)
-        stand.kill("rk")
-        with pytest.raises(CANothing):
-            await task
-        stand.heal()
-        stand.start("rk")
-        await stand.until("State", lambda state: state == "Failed")
-        left = await stand.hv_values(*NAMES)
-        report = await stand.get("Report")
-        assert "INTERRUPTED" in report
-        found = dict(re.findall(r"^  \w+:HV:(\S+): .*?; is ([0-9.]+) ", report, re.MULTILINE))
-        assert {name: float(value) for name, value in found.items()} == dict(zip(NAMES, left, strict=True)), report
-        for name, value in zip(NAMES, left, strict=True):
-            verdict = "as the runkey says" if value in (50.0, 0.0) else "as before"
-            assert re.search(rf"HV:{name}: .*\({verdict};", report), (name, value, report)
-        assert "interrupted" in await stand.get("AppliedResult")
-        assert (await caget(stand.rk("AppliedResult.SEVR"), timeout=30)) == 2
-        assert str(await stand.get("Applied")) == ""
-        assert str(await stand.get("Selected")) == "home"
-        # nothing is written by itself; the same again finishes it
-        assert await stand.hv_values(*NAMES) == left
-        await stand.put("Apply", 1)
-        assert await stand.get("AppliedResult") == "applied and verified"
-        assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
-        with stand.store() as store:
-            from iocs.runkey.journal import applications
+async def test_kill_9_in_the_middle_of_an_apply(lone: Lone) -> None:
+    stand = lone()
+    name = await prepare(stand)
+    saved = stand.state / "ioc" / "autosave" / f"{stand.prefix}RK.json".replace(":", ".", 1)
+    await asyncio.to_thread(wait_until, lambda: saved.exists() and f'"{name}"' in saved.read_text(), 30)
+    task = await begin(stand)
+    stand.kill("rk")
+    with pytest.raises(CANothing):
+        await task
+    stand.heal()
+    stand.start("rk")
+    await stand.until("State", lambda state: state == "Failed")
+    left = await stand.hv_values(*NAMES)
+    report = await stand.get("Report")
+    assert "INTERRUPTED" in report
+    found = dict(re.findall(r"^  \w+:HV:(\S+): .*?; is ([0-9.]+) ", report, re.MULTILINE))
+    assert {name: float(value) for name, value in found.items()} == dict(zip(NAMES, left, strict=True)), report
+    for pv, value in zip(NAMES, left, strict=True):
+        verdict = "as the runkey says" if value in (50.0, 0.0) else "as before"
+        assert re.search(rf"HV:{pv}: .*\({verdict};", report), (pv, value, report)
+    assert "interrupted" in await stand.get("AppliedResult")
+    assert (await caget(stand.rk("AppliedResult.SEVR"), timeout=30)) == 2
+    assert str(await stand.get("Applied")) == ""
+    assert str(await stand.get("Selected")) == name
+    # nothing is written by itself; the same again finishes it
+    assert await stand.hv_values(*NAMES) == left
+    await stand.put("Apply", 1)
+    assert await stand.get("AppliedResult") == "applied and verified"
+    assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
+    with stand.store() as store:
+        from iocs.runkey.journal import applications
 
-            with store.staging.database.read() as connection:
-                states = [row.state for row in applications(connection)]
-        assert states == ["applied", "interrupted"]
-
-
-async def test_a_stop_in_the_middle_of_an_apply_takes_it_back(tmp_path: Path) -> None:
-    with stand_of(tmp_path) as stand:
-        await prepare(stand)
-        task = await begin(stand)
-        stand.heal()  # the way back is quick
-        process = stand.processes.pop("rk")
-        assert await asyncio.to_thread(process.stop, 40) == 0
-        print(process.text())
-        with pytest.raises(CANothing):
-            await task
-        stand.start("rk")
-        await stand.until("State", lambda state: state in ("Idle", "Failed"))
-        if await stand.get("State") == "Idle":  # there was time to take it back
-            assert set(await stand.hv_values(*NAMES)) == {30.0, 40.0}
-            assert "aborted" in await stand.get("AppliedResult")
-        else:
-            assert "INTERRUPTED" in await stand.get("Report")
+        with store.staging.database.read() as connection:
+            states = [row.state for row in applications(connection)]
+    assert states[:2] == ["applied", "interrupted"]
 
 
-async def test_a_restart_keeps_what_was_selected_and_applied(tmp_path: Path) -> None:
-    with stand_of(tmp_path) as stand:
-        await prepare(stand)
-        await stand.put("Apply", 1)
-        names = ("Applied", "AppliedId", "AppliedHash", "AppliedBy", "AppliedAt", "AppliedResult", "Selected")
-        before = [str(await stand.get(name)) for name in names]
-        assert before[0] == "home"
-        process = stand.processes.pop("rk")
-        assert await asyncio.to_thread(process.stop, 40) == 0
-        stand.start("rk")
-        await stand.until("State", lambda state: state == "Idle")
-        assert [str(await stand.get(name)) for name in names] == before
-        assert await stand.get("SelectedHash") == before[2]
-        await stand.put("Compare", 1)
-        assert await stand.get("DiffCount") == 0
+async def test_a_stop_in_the_middle_of_an_apply_takes_it_back(lone: Lone) -> None:
+    stand = lone()
+    await prepare(stand)
+    task = await begin(stand)
+    stand.heal()  # the way back is quick
+    process = stand.processes.pop("rk")
+    assert await asyncio.to_thread(process.stop, 40) == 0
+    print(process.text())
+    with pytest.raises(CANothing):
+        await task
+    stand.start("rk")
+    await stand.until("State", lambda state: state in ("Idle", "Failed"))
+    if await stand.get("State") == "Idle":  # there was time to take it back
+        assert set(await stand.hv_values(*NAMES)) == {30.0, 40.0}
+        assert "aborted" in await stand.get("AppliedResult")
+    else:
+        assert "INTERRUPTED" in await stand.get("Report")
 
 
-async def test_the_cable_is_pulled_half_way_and_plugged_again(tmp_path: Path) -> None:
+async def test_a_restart_keeps_what_was_selected_and_applied(lone: Lone) -> None:
+    stand = lone()
+    name = await prepare(stand)
+    await stand.put("Apply", 1)
+    names = ("Applied", "AppliedId", "AppliedHash", "AppliedBy", "AppliedAt", "AppliedResult", "Selected")
+    before = [str(await stand.get(one)) for one in names]
+    assert before[0] == name
+    process = stand.processes.pop("rk")
+    assert await asyncio.to_thread(process.stop, 40) == 0
+    stand.start("rk")
+    await stand.until("State", lambda state: state == "Idle")
+    assert [str(await stand.get(one)) for one in names] == before
+    assert await stand.get("SelectedHash") == before[2]
+    await stand.put("Compare", 1)
+    assert await stand.get("DiffCount") == 0
+
+
+async def test_the_cable_is_pulled_half_way_and_plugged_again(lone: Lone) -> None:
     """What was written is taken back, in order, once the boards can be reached."""
-    with stand_of(tmp_path, config="patience = 60") as stand:
-        await prepare(stand)
-        task = await begin(stand)
-        stand.sim("cable", state="pulled")
-        await stand.until("State", lambda state: state == "RollingBack")
-        stand.heal()
-        with pytest.raises(CANothing):
-            await task
-        report = await stand.get("Report")
-        assert set(await current(stand)) == {30.0, 40.0}, report
-        assert "everything is as it was before" in report
-        assert "rolled back" in report
-        assert await stand.get("State") == "Failed"
-        assert "was tried" in await stand.get("AppliedResult")
+    stand = lone("patience = 60")
+    await prepare(stand)
+    task = await begin(stand)
+    stand.sim("cable", state="pulled")
+    await stand.until("State", lambda state: state == "RollingBack")
+    stand.heal()
+    with pytest.raises(CANothing):
+        await task
+    report = await stand.get("Report")
+    assert set(await current(stand)) == {30.0, 40.0}, report
+    assert "everything is as it was before" in report
+    assert "rolled back" in report
+    assert await stand.get("State") == "Failed"
+    assert "was tried" in await stand.get("AppliedResult")
 
 
-async def test_the_cable_is_pulled_half_way_and_stays_out(tmp_path: Path) -> None:
+async def test_the_cable_is_pulled_half_way_and_stays_out(lone: Lone) -> None:
     """What could not be taken back is said, item by item."""
-    with stand_of(tmp_path, config="patience = 1\nput_timeout = 5") as stand:
-        await prepare(stand)
-        task = await begin(stand)
-        stand.sim("cable", state="pulled")
-        with pytest.raises(CANothing):
-            await task
-        report = await stand.get("Report")
-        assert "NOT everything could be taken back" in report
-        changed = [name for name, value in zip(NAMES, await current(stand), strict=True) if value in (50.0, 0.0)]
-        for name in changed:
-            assert re.search(rf"HV:{name}: .*rollback failed", report), (name, report)
-        assert "NOT everything could be taken back" in await stand.get("Msg")
-        assert "uncertain" in await stand.get("AppliedResult")
-        assert str(await stand.get("Applied")) == ""
-        stand.heal()
-        await stand.hv_ready()
-        await stand.put("Apply", 1)
-        assert str(await stand.get("Applied")) == "home"
+    stand = lone("patience = 1\nput_timeout = 5")
+    selected = await prepare(stand)
+    task = await begin(stand)
+    stand.sim("cable", state="pulled")
+    with pytest.raises(CANothing):
+        await task
+    report = await stand.get("Report")
+    assert "NOT everything could be taken back" in report
+    changed = [name for name, value in zip(NAMES, await current(stand), strict=True) if value in (50.0, 0.0)]
+    for name in changed:
+        assert re.search(rf"HV:{name}: .*rollback failed", report), (name, report)
+    assert "NOT everything could be taken back" in await stand.get("Msg")
+    assert "uncertain" in await stand.get("AppliedResult")
+    assert str(await stand.get("Applied")) == ""
+    stand.heal()
+    await stand.hv_ready()
+    await stand.put("Apply", 1)
+    assert str(await stand.get("Applied")) == selected
 
 
 ACF = """
@@ -210,36 +231,35 @@ def _with_value(content: bytes, pv: str, value: float) -> bytes:
     return json.dumps(document).encode()
 
 
-async def test_an_incomplete_snapshot_may_be_refused(tmp_path: Path) -> None:
-    with stand_of(tmp_path, config='incomplete = "refuse"\nread_timeout = 2') as stand:
-        await stand.ready()
-        await stand.put("Snapshot", 1)
-        before = str(await stand.get("Selected"))
-        stand.kill("hv")
-        said = await stand.refused("Snapshot")
-        assert "not stored" in said
-        assert "IOC:Catalogue" in said
-        assert str(await stand.get("Selected")) == before
-        assert await stand.get("State") == "Failed"
-        for command in ("Compare", "Apply"):
-            assert "nothing of the stand can be read" in await stand.refused(command)
-        stand.start("hv")
-        await stand.hv_ready()
-        await stand.put("Compare", 1)
-        assert await stand.get("DiffCount") == 0
+async def test_an_incomplete_snapshot_may_be_refused(lone: Lone) -> None:
+    stand = lone('incomplete = "refuse"\nread_timeout = 2')
+    await prepare(stand)
+    await stand.put("Apply", 1)
+    before = str(await stand.get("Selected"))
+    stand.kill("hv")
+    said = await stand.refused("Snapshot")
+    assert "not stored" in said
+    assert "IOC:Catalogue" in said
+    assert str(await stand.get("Selected")) == before
+    assert await stand.get("State") == "Failed"
+    for command in ("Compare", "Apply"):
+        assert "nothing of the stand can be read" in await stand.refused(command)
+    stand.start("hv")
+    await stand.hv_ready()
+    await stand.put("Compare", 1)
+    assert await stand.get("DiffCount") == 0
 
 
-async def test_the_stand_is_compared_in_the_background(tmp_path: Path) -> None:
-    with stand_of(tmp_path, config="live_compare = 1.0") as stand:
-        await prepare(stand)
-        assert (await stand.get("LiveDiffCount")).severity == 3
-        await stand.put("Apply", 1)
-        await stand.until("LiveDiffCount", lambda count: count == 0 and count.severity == 0)
-        await stand.set_hv(L01_VSet=7.0, L02_ISet=44.0)
-        await stand.until("LiveDiffCount", lambda count: count == 2)
-        assert await stand.until("AppliedResult", lambda text: text != "applied and verified") == (
-            "2 settings changed since it was applied"
-        )
-        await stand.set_hv(L01_VSet=0.0, L02_ISet=50.0)
-        await stand.until("LiveDiffCount", lambda count: count == 0)
-        assert await stand.get("AppliedResult") == "applied and verified"
+async def test_the_stand_is_compared_in_the_background(lone: Lone) -> None:
+    stand = lone("live_compare = 1.0")
+    await prepare(stand)
+    await stand.put("Apply", 1)
+    await stand.until("LiveDiffCount", lambda count: count == 0)
+    await stand.set_hv(L01_VSet=7.0, L02_ISet=44.0)
+    await stand.until("LiveDiffCount", lambda count: count == 2)
+    assert await stand.until("AppliedResult", lambda text: text != "applied and verified") == (
+        "2 settings changed since it was applied"
+    )
+    await stand.set_hv(L01_VSet=0.0, L02_ISet=50.0)
+    await stand.until("LiveDiffCount", lambda count: count == 0)
+    assert await stand.get("AppliedResult") == "applied and verified"
