@@ -138,7 +138,8 @@ def abort(
     async def work(stand: Stand) -> Outcome:
         return await stand.run("Abort", 0.0)
 
-    _finish(_on_stand(work, "aborting", system, site, state), as_json, "aborted")
+    outcome = _on_stand(work, "aborting", system, site, state)
+    _finish(outcome, as_json, outcome.message)
 
 
 def status(

@@ -45,6 +45,7 @@ class Outcome:
     plan: str
     differences: int
     state: str
+    message: str
 
     def plain(self) -> dict[str, Any]:
         """For `--json`."""
@@ -55,6 +56,7 @@ class Outcome:
             "runkey": self.selected,
             "digest": self.digest,
             "state": self.state,
+            "message": self.message,
             "differences": self.differences,
             "report": self.report,
             "plan": self.plan,
@@ -153,7 +155,7 @@ class Stand:
         return ""
 
     async def _outcome(self, command: str, reason: str) -> Outcome:
-        found = await self.read("State", "Selected", "SelectedHash", "Report", "Plan", "DiffCount")
+        found = await self.read("State", "Selected", "SelectedHash", "Report", "Plan", "DiffCount", "Msg")
         return Outcome(
             command=command,
             ok=not reason,
@@ -164,6 +166,7 @@ class Stand:
             plan=found["Plan"] if command == "DryRun" else "",
             differences=found["DiffCount"] if command == "Compare" else 0,
             state=found["State"],
+            message=found["Msg"],
         )
 
     def _progress(self, value: Any) -> None:
@@ -179,8 +182,8 @@ class Stand:
         if error.errorcode == _ECA_TIMEOUT:
             return self._why(error)
         with contextlib.suppress(StandError):
-            found = await self.read("IOC:Msg", "Msg")
-            return found["IOC:Msg"] or found["Msg"] or self._why(error)
+            found = await self.read("Msg", "IOC:Msg")
+            return found["Msg"] or found["IOC:Msg"] or self._why(error)
         return self._why(error)
 
     def _why(self, error: CANothing) -> str:
