@@ -15,6 +15,7 @@ from db.errors import DbError
 from iocs.runkey.catalogues import Item
 from iocs.runkey.compare import compare
 from iocs.runkey.journal import Book, ItemState, Journal
+from iocs.runkey.messages import Messages
 from iocs.runkey.outcome import ItemOutcome, Outcome, Track, report_of
 from iocs.runkey.plan import Plan, Put, Scope, blocks_of, dependents, make_plan
 from iocs.runkey.rollback import Rollback
@@ -79,7 +80,9 @@ class _Run:
         pace: Pace,
     ) -> None:
         self.scope, self.journal, self.abort = scope, Book(journal), abort
-        self.writer = Writer(client, scope.catalogue, pace)
+        systems = {put.item.system for put in scope.plan.puts}
+        self.messages = Messages(client, [scope.catalogue.systems.get(system, "") for system in systems])
+        self.writer = Writer(client, scope.catalogue, pace, self.messages)
         self.pace = pace
         self.track = Track(scope.plan.puts)
         self._progress = progress or (lambda done, total, text: None)
@@ -91,6 +94,10 @@ class _Run:
         plan = self.scope.plan
         if plan.refusals:
             return await self._unwritten("refused", "; ".join(plan.refusals), plan.as_text())
+        async with self.messages:
+            return await self._carry_out(plan)
+
+    async def _carry_out(self, plan: Plan) -> Outcome:
         try:
             await self.journal.begin(plan.puts)
         except DbError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from iocs.runkey.catalogues import Catalogue, Item
+from iocs.runkey.messages import Messages
 from iocs.runkey.plan import Put
 from iocs.runkey.reading import READ_TIMEOUT, Live, read_labels, read_live, same
 from iocs.runkey.settings import Value, show_value
@@ -53,10 +54,11 @@ class Level:
 class Writer:
     """Writes and looks at the stand."""
 
-    def __init__(self, client: Client, catalogue: Catalogue, pace: Pace) -> None:
+    def __init__(self, client: Client, catalogue: Catalogue, pace: Pace, messages: Messages) -> None:
         self.client = client
         self.catalogue = catalogue
         self.pace = pace
+        self._messages = messages
 
     async def look(self, items: Iterable[Item]) -> tuple[dict[str, Live], dict[str, str | None]]:
         """What these items are now, and what the PVs that can block them are."""
@@ -78,6 +80,7 @@ class Writer:
 
         for put in puts:
             level.unclear.add(put.pv)
+        self._messages.forget(level.unclear)
         values = {put.pv: channel_value(put.item, put.new) for put in puts}
         results = await self.client.write_many(values, timeout=self.pace.put, done=answer)
         refused = []
@@ -91,25 +94,13 @@ class Writer:
                 level.lost.add(put.pv)
             elif isinstance(error, CaStatusError):
                 level.failed[put.pv] = f"the put was refused ({_code(error)})"
-                refused.append(put)
+                refused.append(put.pv)
             else:
                 level.failed[put.pv] = str(error).removeprefix(f"{put.pv}: ")
                 level.unclear.discard(put.pv)
         if refused:
-            reasons = await self._reasons(refused)
+            reasons = await self._messages.reasons(refused)
             level.failed.update({pv: f"the put was refused: {reason}" for pv, reason in reasons.items()})
-
-    async def _reasons(self, puts: Sequence[Put]) -> dict[str, str]:
-        """What the subsystems say in `IOC:Msg` of these refused puts. It keeps one reason: the last."""
-        prefixes = list(dict.fromkeys(self.catalogue.systems.get(put.item.system, "") for put in puts))
-        names = [f"{prefix}IOC:Msg" for prefix in prefixes if prefix]
-        labels = await read_labels(self.client, names, {}, self.pace.read)
-        found = {}
-        for text in filter(None, labels.values()):
-            for put in puts:
-                if text.startswith(f"{put.pv}: "):
-                    found[put.pv] = text.removeprefix(f"{put.pv}: ")
-        return found
 
     async def verify(self, puts: Sequence[Put], level: Level, *, to_the_end: bool = False) -> None:
         """Look at setpoints and read-backs until they are as put, or until they have had their time.

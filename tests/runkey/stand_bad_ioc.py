@@ -90,6 +90,7 @@ class Bad(Device):
     Changed = setpoint(float, initial=1.0, precision=1, config=True)
     Hangs = setpoint(float, initial=1.0, precision=1, lane="hang", config=True)
     Refused = setpoint(float, initial=1.0, precision=1, config=True)
+    Forbidden = setpoint(float, initial=1.0, precision=1, lane="other", config=True)
     Never = setpoint(float, initial=1.0, precision=1, config=Config(settle=QUICK))
     Never_RBV = readback(float, initial=1.0, precision=1)
     Invalid = setpoint(float, initial=1.0, precision=1, config=Config(settle=QUICK))
@@ -140,6 +141,11 @@ class Bad(Device):
         if value > 50:
             raise PutRefused("the device does not like it")
         await self.did(f"Refused={value:g}")
+
+    @Forbidden.putter
+    async def _(self, value):
+        if value > 50:
+            raise PutRefused("it is forbidden")
 
     @Never.putter
     async def _(self, value):

@@ -212,6 +212,16 @@ async def test_a_fault_takes_back_what_was_written(bad: Bad, fault):
         await bad.unchanged()
 
 
+async def test_each_refusal_has_its_reason(bad: Bad):
+    outcome = await bad.apply(Refused=80.0, Forbidden=80.0)
+    found = {one.pv.removeprefix(bad.prefix): one.message for one in outcome.items}
+    assert found == {
+        "Refused": "the put was refused: the device does not like it",
+        "Forbidden": "the put was refused: it is forbidden",
+    }
+    assert outcome.state == "rolled_back", outcome.report
+
+
 async def test_a_put_that_hangs_is_given_up_and_taken_back_when_it_is_done(bad: Bad):
     outcome = await bad.apply(HASTY, Hangs=80.0, A_Label="changed", Last=5.0)
     assert "the put was not done within 1 s" in outcome.reason
