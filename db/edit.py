@@ -124,7 +124,7 @@ class Edit:
 
     # the object itself
 
-    def set_meta(self, path: str, **meta: Any) -> None:
+    def set_meta(self, path: str, /, **meta: Any) -> None:
         """Set these keys of its metadata; None takes a key away."""
         self.update_meta(path, meta)
 
@@ -151,7 +151,7 @@ class Edit:
 
     # its place
 
-    def set_edge(self, path: str, **edge: Any) -> None:
+    def set_edge(self, path: str, /, **edge: Any) -> None:
         """Set these keys (rx, tx, enable, …) of the connection that the path ends with; None takes a key away."""
         self.update_edge(path, edge)
 

@@ -110,7 +110,7 @@ class Topology:
 
         return self._change(change)
 
-    def set(self, name: str, **changes: Any) -> DeviceInfo:
+    def set(self, name: str, /, **changes: Any) -> DeviceInfo:
         """Change kind, name, serial, address, location or meta (which replaces the old). NotFound, Exists, BadInput."""
         if unknown := changes.keys() - {"kind", "name", "serial", "address", "location", "meta"}:
             raise BadInput(f"{name}: a device has no {', '.join(sorted(unknown))}")

@@ -120,7 +120,7 @@ def test_all_that_can_be_edited(runkeys: Runkeys) -> None:
         edit.put("/FELIX1/OB1/FE1", "log", b"text", type="log", format="text")
         edit.drop("/FELIX1/OB1/FE2", "pixels")
         edit.set_meta("/FELIX1/OB1/FE2", wafer=None, position="left")
-        edit.set_edge("/FELIX1/OB1/FE2", rx=7, locked=True)
+        edit.set_edge("/FELIX1/OB1/FE2", rx=7, path="x", locked=True)
         edit.set_serial("/FELIX1", "F1")
         edit.remove("/std_digitalscan")
         edit.rename("/FELIX1/OB1/FE3", "FE30")
@@ -132,7 +132,7 @@ def test_all_that_can_be_edited(runkeys: Runkeys) -> None:
     after = said(runkeys, "edit")
     one, two = after["/FELIX1/OB1/FE1"], after["/FELIX1/OB1/FE2"]
     assert one["payloads"] == {"config": b"[]", "pixels": bytes([1]) * 64, "log": b"text"}
-    assert (two["meta"], two["edge"]) == ({"position": "left"}, {"rx": 7, "locked": True})
+    assert (two["meta"], two["edge"]) == ({"position": "left"}, {"rx": 7, "path": "x", "locked": True})
     assert list(two["payloads"]) == ["config"]
     assert after["/FELIX1"]["serial"] == "F1" and after["/"]["meta"] == {"why": "test"}
     assert after["/FELIX1/OB1/FE30"]["payloads"] == before["/FELIX1/OB1/FE3"]["payloads"]
