@@ -184,8 +184,7 @@ class DiffView(QWidget):
     def _show_maps(self, group: Group, before: bytes, after: bytes) -> None:
         meta = group.pixels or {}
         try:
-            names = (f"A  {self._names[0]}", f"B  {self._names[1]}")
-            self.maps.show_pair(read_pixels(before, meta), read_pixels(after, meta), names)
+            self.maps.show_pair(read_pixels(before, meta), read_pixels(after, meta))
         except ValueError as error:
             self._show_note(str(error))
             return

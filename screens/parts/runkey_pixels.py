@@ -8,9 +8,10 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QPointF, QRectF, QTimer, Signal  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtGui import QResizeEvent, QShowEvent
-from qtpy.QtWidgets import QButtonGroup, QGraphicsGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QGraphicsGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from screens.parts.plot import BACKGROUND, FOREGROUND
+from screens.parts.runkey_lines import FlowLayout
 from screens.parts.runkey_maps import LAYERS, TDAC_MOST, difference, layer, summary
 from screens.parts.widgets import caption
 
@@ -48,8 +49,9 @@ class MapPlot(pg.PlotItem):
             axis = self.getAxis(side)
             axis.setPen(FOREGROUND)
             axis.setTextPen(FOREGROUND)
-            axis.setLabel(label, color=FOREGROUND)
-        self.getAxis("left").setWidth(46)
+            if not title:
+                axis.setLabel(label, color=FOREGROUND)  # of several, there is no room for more than titles
+        self.getAxis("left").setWidth(34 if title else 46)
         self.cross = [pg.InfiniteLine(angle=angle, pen=pg.mkPen("#ffffff", width=1)) for angle in (90, 0)]
         for line in self.cross:
             line.setVisible(False)
@@ -92,8 +94,7 @@ class _Maps(QWidget):
         super().__init__(parent)
         self.layer = "TDAC"
         self.buttons: dict[str, QPushButton] = {}
-        row = QHBoxLayout()
-        row.setSpacing(4)
+        row = FlowLayout()
         group = QButtonGroup(self)
         for name in LAYERS:
             button = QPushButton(name, self)
@@ -104,7 +105,6 @@ class _Maps(QWidget):
             group.addButton(button)
             row.addWidget(button)
             self.buttons[name] = button
-        row.addStretch(1)
         self.all = QPushButton("All", self)
         self.all.setProperty("role", "span")
         self.all.setToolTip("Show all of the map again; the wheel zooms, the left button moves")
@@ -112,7 +112,7 @@ class _Maps(QWidget):
         row.addWidget(self.all)
         self.readout = QLabel(self)
         self.readout.setProperty("role", "text")
-        self.readout.setMinimumWidth(1)
+        self.readout.setWordWrap(True)
         self.note = caption("", self)
         self.note.setWordWrap(True)
         self.graphics = pg.GraphicsLayoutWidget(self)
@@ -241,17 +241,15 @@ class PixelDiffView(_Maps):
     """A map before, the same after, and what differs."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(("before", "after", "difference"), parent)
+        super().__init__(("A: before", "B: after", "after − before"), parent)
         # the difference has values of its own
         self.shift_bar = self._make_bar(4)
         self.before = self.after = np.zeros((1, 1), np.uint8)
 
-    def show_pair(self, before: np.ndarray, after: np.ndarray, titles: tuple[str, str] = ("before", "after")) -> None:
+    def show_pair(self, before: np.ndarray, after: np.ndarray) -> None:
         """Show two maps, uint8 of one shape (cols, rows); ValueError for two shapes."""
         found = difference(before, after)
         self.before, self.after = before, after
-        for plot, title in zip(self.plots, (*titles, "after − before"), strict=True):
-            plot.setTitle(title, color=FOREGROUND, size="11pt")
         if not found.counts[self.layer]:
             # the first layer that has something to show
             self.layer = next((name for name in LAYERS if found.counts[name]), self.layer)

@@ -15,8 +15,8 @@ from screens.parts.runkey_data import Runkey, read
 
 _PV = re.compile(r"(?P<lead>(?:missing|left): )?(?P<pv>[A-Za-z0-9_\-.]+(?::[A-Za-z0-9_\-.]+)+): (?P<text>.+)")
 _STEP_OF = re.compile(r"(?:level|step) (?P<step>\d+) of (?P<steps>\d+):?")
-_IS = re.compile(r"is (?P<live>.*?), shall be (?P<stored>.*?)(?P<rest>[;(,].*)?")
-_STEP = re.compile(r"(?P<live>.*?) -> (?P<stored>.*?)(?P<rest>[;(,:].*)?")
+_IS = re.compile(r"is (?P<live>.*?), shall be (?P<stored>.*?)(?P<rest>(?:;| \().*)?")
+_STEP = re.compile(r"(?P<live>.*?) -> (?P<stored>.*?)(?P<rest>(?:;| \(|: ).*)?")
 
 OFFLINE = State("disconnected", "┅", "DISCONNECTED")
 STATES = {
@@ -88,7 +88,7 @@ def _row(line: str, step: str) -> Row | None:
     sides = _IS.fullmatch(words) or _STEP.fullmatch(words)
     if sides is None:
         return found["pv"], "", "", ", ".join(part for part in (step, lead, words) if part)
-    rest = (sides["rest"] or "").strip("; ,:()")
+    rest = (sides["rest"] or "").strip("; :()")
     return found["pv"], sides["live"], sides["stored"], ", ".join(part for part in (step, lead, rest) if part)
 
 

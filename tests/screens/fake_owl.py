@@ -13,7 +13,10 @@ import json
 import os
 import sys
 import time
+from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 COLS, ROWS = 400, 384
 
@@ -76,24 +79,19 @@ def config(fe: int) -> bytes:
     return json.dumps({"RD53B": {"GlobalConfig": registers, "Parameter": parameter}}).encode()
 
 
+@cache
 def pixels(fe: int, changed: bool = False) -> bytes:
     """A wave of TDAC, a masked column, an injection pattern, and a masked corner; `changed` differs in a few pixels."""
-    out = bytearray(COLS * ROWS)
-    for col in range(COLS):
-        for row in range(ROWS):
-            tdac = ((col * (fe + 1) // 9 + row // 7) % 31) - 15
-            byte = (abs(tdac) << 3) | (0x80 if tdac < 0 else 0)
-            byte |= 0 if col == 100 + fe or (col < 20 and row < 20) else 1
-            byte |= 2 if (col + row) % 8 == 0 else 0
-            byte |= 4 if (col // 8 + row // 8) % 2 == 0 else 0
-            out[col * ROWS + row] = byte
+    col, row = np.ogrid[:COLS, :ROWS]
+    tdac = (col * (fe + 1) // 9 + row // 7) % 31 - 15
+    masked = (col == 100 + fe) | ((col < 20) & (row < 20))
+    out = (np.abs(tdac) << 3) | np.where(tdac < 0, 0x80, 0) | ~masked
+    out |= np.where((col + row) % 8 == 0, 2, 0) | np.where((col // 8 + row // 8) % 2 == 0, 4, 0)
     if changed:
-        for col, row in ((10, 300), (200, 100), (201, 100), (390, 380)):
-            out[col * ROWS + row] ^= 1
-        for col in range(150, 250):
-            for row in range(150, 200):
-                out[col * ROWS + row] ^= 0x18
-    return bytes(out)
+        for at in ((10, 300), (200, 100), (201, 100), (390, 380)):
+            out[at] ^= 1
+        out[150:250, 150:200] ^= 0x18
+    return out.astype(np.uint8).tobytes()
 
 
 def setpoints(shift: float = 0.0) -> bytes:
@@ -155,15 +153,12 @@ def node(path: str, kind: str, children: list[dict] | None = None, roles: dict |
     }
 
 
-SMALL_SHA = {"config": 0, "pixels": 0}
-
-
-def front_end(path: str, number: int, small: bool = False) -> dict:
+def front_end(path: str, number: int, small: bool, changed: bool) -> dict:
     roles = {}
     if not small:
         roles = {
             "config": payload("config", config(number)),
-            "pixels": payload("pixels", pixels(number), form="pixels", chip="RD53B", cols=COLS, rows=ROWS),
+            "pixels": payload("pixels", pixels(number, changed), form="pixels", chip="RD53B", cols=COLS, rows=ROWS),
         }
         if number == 0:
             roles["log"] = payload("log", b"first line\nsecond line\n", "log", "text")
@@ -175,6 +170,7 @@ def front_end(path: str, number: int, small: bool = False) -> dict:
 def tree(name: str, boards: int = 2, fes: int = 4) -> dict:
     if "many" in mode():
         boards, fes = 30, 28
+    changed = name.startswith("cosmics 12")
     felix = [
         node(
             f"/FELIX{f}",
@@ -183,7 +179,7 @@ def tree(name: str, boards: int = 2, fes: int = 4) -> dict:
                 node(
                     f"/FELIX{f}/OB{b}",
                     "optoboard",
-                    [front_end(f"/FELIX{f}/OB{b}/FE{n}", n, small=b > 1 or f > 1) for n in range(fes)],
+                    [front_end(f"/FELIX{f}/OB{b}/FE{n}", n, b > 1 or f > 1, changed) for n in range(fes)],
                 )
                 for b in range(1, boards + 1)
             ],

@@ -34,13 +34,14 @@ def png_size(file: Path) -> tuple[int, int]:
 def test_list_names_every_screen() -> None:
     done = run("list")
     assert done.returncode == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["top", "hv", "hv_channel"]
+    names = ["top", "hv", "hv_channel", "runkey_panel", "runkey", "felix"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == names
 
 
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (["xv"], "no screen 'xv'; there are top, hv, hv_channel"),
+        (["xv"], "no screen 'xv'; there are top, hv, hv_channel, runkey_panel, runkey, felix"),
         (["hv", "--size", "10x10"], "a size is WIDTHxHEIGHT"),
         (["hv", "--size", "big"], "a size is WIDTHxHEIGHT"),
         (["hv", "-m", "P"], "a macro is NAME=VALUE, not 'P'"),
