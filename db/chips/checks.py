@@ -25,7 +25,9 @@ def check_config(kind: ChipType, config: Any, problems: Problems, *, complete: b
         problems.add(kind.name, f"is {shown(config)}, not an object")
         return
     own = ("name",) if not kind.registers else ()
-    _keys(kind.name, config, [*BLOCKS, *own], [b for b in BLOCKS[:2] if complete or b == "Parameter"], "key", problems)
+    # what else files of a chip have whose registers we do not know, we do not know either
+    known = [*BLOCKS, *own] if kind.registers else [*BLOCKS, *config]
+    _keys(kind.name, config, known, [b for b in BLOCKS[:2] if complete or b == "Parameter"], "key", problems)
     if "GlobalConfig" in config:
         _registers(kind, config["GlobalConfig"], problems, complete)
     if "Parameter" in config:

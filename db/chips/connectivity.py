@@ -18,7 +18,7 @@ from db.chips.registers import connectivity_types
 PATHS = ("relToExec", "relToCon", "abs", "relToYarrPath", "db")
 """What a `config` is relative to; the first is meant when nothing is said."""
 CHIP_TYPES = (*connectivity_types(), "Star")
-"""The last is a strip chip, of which we know no chip file."""
+"""The last is a strip chip, of which we know no chip file; its versions are named Star_…"""
 DOWNLINKS = range(0, 15, 2)
 """E-links of a link to chips."""
 UPLINKS = range(0, 21, 4)
@@ -77,7 +77,7 @@ def parse_connectivity(
         raise bad(file, "", f"is {shown(value)}, not an object with chipType and chips")
     extra = _unknown("", value, ("chipType", "chips"), ("chipType", "chips"), problems, warnings)
     chip = value.get("chipType")
-    if "chipType" in value and (not isinstance(chip, str) or chip not in CHIP_TYPES):
+    if "chipType" in value and not (isinstance(chip, str) and (chip in CHIP_TYPES or chip.startswith("Star_"))):
         meant = nearest(chip, CHIP_TYPES) if isinstance(chip, str) else ""
         hint = f"is {meant} meant?" if meant else f"known are {', '.join(CHIP_TYPES)}"
         problems.add("chipType", f"{shown(chip)} is no chip type; {hint}")

@@ -64,15 +64,15 @@ class Layout:
     glue: bytes
     """From the value before it to the opening bracket."""
     head: bytes
-    """From the opening bracket to the number of the first line."""
+    """From the opening bracket to the first value of the first line."""
     joins: tuple[bytes, ...]
-    """Before the list of each field."""
-    fields: tuple[str, ...]
-    """In the order of the text."""
+    """Before each further value of a line."""
+    keys: tuple[str, ...]
+    """Of a line, in the order of the text: the one that numbers the lines, and the fields."""
     next: bytes
-    """Between the last list of a line and the number of the next."""
+    """Between the last value of a line and the first of the next."""
     end: bytes
-    """After the last list of all, up to the closing bracket."""
+    """After the last value of all, up to the closing bracket."""
     open: bytes
     sep: bytes
     shut: bytes
@@ -82,7 +82,7 @@ class Layout:
         """For the meta of a payload."""
         texts = (self.glue, self.head, self.next, self.end, self.open, self.sep, self.shut)
         return {
-            "fields": list(self.fields),
+            "keys": list(self.keys),
             "joins": [join.decode() for join in self.joins],
             "texts": [text.decode() for text in texts],
         }
@@ -93,7 +93,7 @@ class Layout:
         try:
             glue, head, following, end, opening, sep, shut = (text.encode() for text in meta["texts"])
             joins = tuple(join.encode() for join in meta["joins"])
-            layout = cls(glue, head, joins, tuple(meta["fields"]), following, end, opening, sep, shut)
+            layout = cls(glue, head, joins, tuple(meta["keys"]), following, end, opening, sep, shut)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"no layout: {error!r}") from None
         if not layout.fits(kind):
@@ -102,62 +102,52 @@ class Layout:
 
     def fits(self, kind: ChipType) -> bool:
         """Whether what is written with it is JSON that says what the pixels are."""
-        line = kind.line.encode()
-        if sorted(self.fields) != sorted(kind.fields) or len(self.joins) != len(self.fields):
+        if sorted(self.keys) != sorted((kind.line, *kind.fields)) or len(self.joins) != len(kind.fields):
             return False
-        joins = (_pattern(rb' , "' + field.encode() + rb'" : ').fullmatch(join) for field, join in self.pairs())
-        first = rb' \{ "' + line + rb'" : '
+        names = [b'"' + key.encode() + rb'" : ' for key in self.keys]
+        joins = (_pattern(rb" , " + name).fullmatch(join) for name, join in zip(names[1:], self.joins, strict=True))
         return bool(
             _GLUE.fullmatch(self.glue)
-            and _pattern(rb"\[" + first).fullmatch(self.head)
+            and _pattern(rb"\[ \{ " + names[0]).fullmatch(self.head)
             and all(joins)
-            and _pattern(rb" \} ," + first).fullmatch(self.next)
+            and _pattern(rb" \} , \{ " + names[0]).fullmatch(self.next)
             and _END.fullmatch(self.end)
             and _OPEN.fullmatch(self.open)
             and _SEP.fullmatch(self.sep)
             and _SHUT.fullmatch(self.shut)
         )
 
-    def pairs(self) -> list[tuple[str, bytes]]:
-        """The fields, and the text before the list of each."""
-        return list(zip(self.fields, self.joins, strict=True))
+    def befores(self, following: bool) -> list[bytes]:
+        """The text before each value of a line; `following`: that is not the first."""
+        return [self.next if following else self.head, *self.joins]
 
 
 def usual(kind: ChipType) -> Layout:
     """As YARR writes it: indented by 4, each list in one line. FE-I4B's: each number in a line."""
-    fields = tuple(sorted(kind.fields))
-    if kind.planes == 2:
-        gap = b"\n" + b" " * 20
-        return Layout(
-            glue=b',\n        "PixelConfig": ',
-            head=b'[\n            {\n                "Row": ',
-            joins=tuple(b',\n                "' + name.encode() + b'": ' for name in fields),
-            fields=fields,
-            next=b'\n            },\n            {\n                "Row": ',
-            end=b"\n            }\n        ]",
-            open=b"[" + gap,
-            sep=b"," + gap,
-            shut=b"\n" + b" " * 16 + b"]",
-        )
+    keys = tuple(sorted((kind.line, *kind.fields)))
+    names = [b'"' + key.encode() + b'": ' for key in keys]
+    line = b"\n" + b" " * 16
+    one_by_one = kind.planes == 2
+    gap = line + b" " * 4 if one_by_one else b""
     return Layout(
         glue=b',\n        "PixelConfig": ',
-        head=b'[{\n                "Col": ',
-        joins=tuple(b',\n                "' + name.encode() + b'": ' for name in fields),
-        fields=fields,
-        next=b'\n            }, {\n                "Col": ',
-        end=b"\n            }]",
-        open=b"[",
-        sep=b", ",
-        shut=b"]",
+        head=(b"[\n            {" if one_by_one else b"[{") + line + names[0],
+        joins=tuple(b"," + line + name for name in names[1:]),
+        keys=keys,
+        next=b"\n            }," + (b"\n            {" if one_by_one else b" {") + line + names[0],
+        end=b"\n            }" + (b"\n        ]" if one_by_one else b"]"),
+        open=b"[" + gap,
+        sep=b"," + (gap or b" "),
+        shut=(line if one_by_one else b"") + b"]",
     )
 
 
 def tight(kind: ChipType) -> Layout:
     """Without white space."""
-    fields = tuple(sorted(kind.fields))
-    line = b'"' + kind.line.encode() + b'":'
-    joins = tuple(b',"' + name.encode() + b'":' for name in fields)
-    return Layout(b',"PixelConfig":', b"[{" + line, joins, fields, b"},{" + line, b"}]", b"[", b",", b"]")
+    keys = tuple(sorted((kind.line, *kind.fields)))
+    names = [b'"' + key.encode() + b'":' for key in keys]
+    joins = tuple(b"," + name for name in names[1:])
+    return Layout(b',"PixelConfig":', b"[{" + names[0], joins, keys, b"},{" + names[0], b"}]", b"[", b",", b"]")
 
 
 def read(kind: ChipType, data: bytes, start: int, glue: bytes) -> tuple[Map, Layout, int] | None:
@@ -168,26 +158,33 @@ def read(kind: ChipType, data: bytes, start: int, glue: bytes) -> tuple[Map, Lay
     layout = _first_line(kind, data, start, glue)
     if layout is None:
         return None
-    texts: dict[str, list[bytes]] = {field: [] for field in layout.fields}
-    # (text before a list, its length, where the list goes)
-    steps = [(join + layout.open, len(join) + len(layout.open), texts[field]) for field, join in layout.pairs()]
+    texts: dict[str, list[bytes]] = {field: [] for field in kind.fields}
     shut, width = layout.shut, len(layout.shut)
-    at, before = start, layout.head
-    for number in range(kind.first, kind.first + kind.lines):
-        expected = before + str(number).encode()
-        if not data.startswith(expected, at):
-            return None
-        at += len(expected)
-        for text, length, lists in steps:
+    # what precedes each value, its length, and where the list goes; None: the number of the line
+    first, others = (
+        [
+            (text + layout.open, len(text) + len(layout.open), texts[key]) if key in texts else (text, len(text), None)
+            for key, text in zip(layout.keys, layout.befores(following), strict=True)
+        ]
+        for following in (False, True)
+    )
+    at = start
+    for number in range(kind.lines):
+        for text, length, lists in others if number else first:
             if not data.startswith(text, at):
                 return None
             at += length
+            if lists is None:
+                digits = str(kind.first + number).encode()
+                if not data.startswith(digits, at):
+                    return None
+                at += len(digits)
+                continue
             end = data.find(b"]", at) + 1 - width
             if end < at or not data.startswith(shut, end):
                 return None
             lists.append(data[at:end])
             at = end + width
-        before = layout.next
     ending = _END.match(data, at)
     if ending is None:
         return None
@@ -210,42 +207,49 @@ def read(kind: ChipType, data: bytes, start: int, glue: bytes) -> tuple[Map, Lay
 
 def _first_line(kind: ChipType, data: bytes, start: int, glue: bytes) -> Layout | None:
     """The layout that the first line, and the text up to the second, show; its end is not yet known."""
-    head = _HEAD.match(data, start)
-    key = head and _KEY.match(data, head.end())
-    if key is None or key.group(1) != kind.line.encode():
+    opening = _HEAD.match(data, start)
+    if opening is None:
         return None
-    number = str(kind.first).encode()
-    if not data.startswith(number, key.end()):
-        return None
-    head_text = data[start : key.end()]
-    at = key.end() + len(number)
-    fields: list[str] = []
-    joins: list[bytes] = []
+    keys: list[str] = []
+    befores: list[bytes] = []
     inside: set[tuple[bytes, bytes, bytes]] = set()
-    for _ in kind.fields:
+    at, key = start, _KEY.match(data, opening.end())
+    for _ in (kind.line, *kind.fields):
+        if key is None:
+            return None
+        keys.append(key.group(1).decode())
+        befores.append(data[at : key.end()])
+        at = key.end()
+        if keys[-1] == kind.line:
+            at += len(str(kind.first))
+        else:
+            found = _list(data, at)
+            if found is None:
+                return None
+            at = found[1]
+            inside.add(found[0])
         comma = _COMMA.match(data, at)
         key = comma and _KEY.match(data, comma.end())
-        opening = key and _OPEN.match(data, key.end())
-        if comma is None or key is None or opening is None:
-            return None
-        fields.append(key.group(1).decode())
-        joins.append(data[at : key.end()])
-        end = data.find(b"]", at)
-        numbers = data[opening.end() : end]
-        comma_at = numbers.find(b",")
-        if end < 0 or comma_at < 0:
-            return None
-        first, rest = numbers[:comma_at], numbers[comma_at + 1 :]
-        sep = first[len(first.rstrip(_SPACE)) :] + b"," + rest[: len(rest) - len(rest.lstrip(_SPACE))]
-        shut = numbers[len(numbers.rstrip(_SPACE)) :] + b"]"
-        inside.add((opening.group(), sep, shut))
-        at = end + 1
     following = _NEXT.match(data, at)
     key = following and _KEY.match(data, following.end())
     if key is None or len(inside) != 1:
         return None
-    opening, sep, shut = inside.pop()
-    return Layout(glue, head_text, tuple(joins), tuple(fields), data[at : key.end()], b"", opening, sep, shut)
+    return Layout(glue, befores[0], tuple(befores[1:]), tuple(keys), data[at : key.end()], b"", *inside.pop())
+
+
+def _list(data: bytes, at: int) -> tuple[tuple[bytes, bytes, bytes], int] | None:
+    """How the list at a place is written (begin, between two numbers, end), and where it ends."""
+    opening = _OPEN.match(data, at)
+    end = data.find(b"]", at)
+    if opening is None or end < 0:
+        return None
+    numbers = data[opening.end() : end]
+    first, comma, rest = numbers.partition(b",")
+    if not comma:
+        return None
+    sep = first[len(first.rstrip(_SPACE)) :] + comma + rest[: len(rest) - len(rest.lstrip(_SPACE))]
+    shut = numbers[len(numbers.rstrip(_SPACE)) :] + b"]"
+    return (opening.group(), sep, shut), end + 1
 
 
 def _bits(kind: ChipType, lists: list[bytes], sep: bytes) -> NDArray[np.uint8] | None:
@@ -288,20 +292,28 @@ def _numbers(kind: ChipType, lists: list[bytes], sep: bytes) -> NDArray[np.int16
 
 def write(kind: ChipType, array: Map, layout: Layout) -> bytes:
     """The text of PixelConfig, from its opening to its closing bracket."""
-    lists: list[list[bytes]] = []
-    for field in layout.fields:
-        values = unpack(kind, array, field)
-        lists.append(_lists(np.ascontiguousarray(values.T if kind.by_rows else values), layout.sep))
-    begins = [join + layout.open for join in layout.joins]
-    begins[1:] = [layout.shut + text for text in begins[1:]]
+    columns: list[list[bytes]] = []
+    begins: list[bytes] = []
+    ends: list[bytes] = []
+    for key in layout.keys:
+        numbers = key == kind.line
+        begins.append(b"" if numbers else layout.open)
+        ends.append(b"" if numbers else layout.shut)
+        if numbers:
+            columns.append([str(number).encode() for number in range(kind.first, kind.first + kind.lines)])
+        else:
+            values = unpack(kind, array, key)
+            columns.append(_lists(np.ascontiguousarray(values.T if kind.by_rows else values), layout.sep))
+    # between two values: the end of the one, the text between them, the begin of the other
+    texts = [end + join + begin for end, join, begin in zip(ends, layout.joins, begins[1:], strict=False)]
     parts: list[bytes] = []
-    before = layout.head
-    for line, texts in enumerate(zip(*lists, strict=True)):
-        parts += (before, str(kind.first + line).encode())
-        for begin, text in zip(begins, texts, strict=True):
-            parts += (begin, text)
-        before = layout.shut + layout.next
-    return b"".join((*parts, layout.shut, layout.end))
+    before = layout.head + begins[0]
+    for line in zip(*columns, strict=True):
+        parts += (before, line[0])
+        for text, value in zip(texts, line[1:], strict=True):
+            parts += (text, value)
+        before = ends[-1] + layout.next + begins[0]
+    return b"".join((*parts, ends[-1], layout.end))
 
 
 def _lists(values: NDArray[np.int8], sep: bytes) -> list[bytes]:

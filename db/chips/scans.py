@@ -121,7 +121,9 @@ def _prescan(value: Any, kind: ChipType | None, problems: Problems) -> None:
 
 
 def _algorithms(inside: str, value: Any, problems: Problems, warnings: list[str]) -> list[str]:
-    """Those that run: n_count of the entries "0", "1", …"""
+    """Those that run: n_count of the entries "0", "1", …, or all of a list."""
+    if isinstance(value, list):
+        value = {str(number): entry for number, entry in enumerate(value)} | {"n_count": len(value)}
     if not isinstance(value, dict):
         problems.add(inside, f"is {shown(value)}, not an object")
         return []
