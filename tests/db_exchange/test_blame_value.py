@@ -121,7 +121,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(_JSON, st.text(max_size=20), st.sampled_from(["config", "setpoints"]))
 def test_any_key_of_any_content(document: object, key: str, kind: str) -> None:
     info = PayloadInfo("", kind, kind, "", "json", "", 0, {})

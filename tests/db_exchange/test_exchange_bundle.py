@@ -52,7 +52,9 @@ def test_demo_there_and_back(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "again.json").read_bytes().partition(b"objects")[2] == file.read_bytes().partition(b"objects")[2]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(trees())
 def test_any_tree_there_and_back(store: Store, root: NewObject) -> None:
     name = f"t{digest(root)[:30]}"
@@ -176,7 +178,9 @@ def test_what_does_not_fit_is_refused_whole(store: Store, tmp_path: Path, good: 
     assert state(store.staging) == before
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_a_spoilt_byte_is_found(good: dict[str, Any], data: st.DataObject) -> None:
     """Whatever happens to a bundle on its way: it is refused, or says the very same (if a blank was lost, say)."""

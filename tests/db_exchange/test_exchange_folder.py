@@ -95,7 +95,9 @@ def test_an_object_in_two_views_stays_one(store: Store, tmp_path: Path) -> None:
     assert info.digest == made.digest
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 @given(trees())
 def test_any_tree_there_and_back(store: Store, root: NewObject) -> None:
     name = f"t{digest(root)[:30]}"
