@@ -168,6 +168,11 @@ def test_an_rx_in_two_files_of_one_controller() -> None:
     assert shared_rx([("a.json", one)]) == []
 
 
+@pytest.mark.parametrize("chip", ["FEI4B", "ITKPIXV2", "Star", "Star_vH0A1"])
+def test_other_chip_types(chip: str) -> None:
+    assert parse_connectivity(written(entry(1), chip=chip), "con.json").chip_type == chip
+
+
 def test_unknown_keys_are_kept() -> None:
     chips = b'"chips": [{"config": "a", "tx": 0, "rx": 0, "geomId": 7}]'
     data = b'{"module": {"serialNumber": "20UPGM"}, "chipType": "RD53A", ' + chips + b"}"

@@ -308,3 +308,15 @@ def test_rendering_is_what_yarr_writes() -> None:
     assert indented({"a": [1.0, 2], "b": {}, "c": [{"d": "é"}]}) == (
         '{\n    "a": [1.0, 2],\n    "b": {},\n    "c": [{\n            "d": "é"\n        }]\n}'
     )
+
+
+def test_a_file_of_fe_i4_as_its_software_writes_it() -> None:
+    value = tree("FE-I4B")
+    block = value["FE-I4B"] | {"rxChannel": 0, "txChannel": 0}
+    # keys in alphabetical order: the number of the row stands in the middle
+    data = json.dumps({"FE-I4B": block}, indent=4, sort_keys=True).encode()
+    assert b'"Row": 1' in data
+    made = chip_payloads(data, "x.json")
+    assert [one.role for one in made] == ["config", "pixels"]
+    assert chip_file(payloads(made)) == data
+    assert render_chip(parse_chip(data, "x.json")) == data

@@ -101,6 +101,11 @@ def test_a_mistake_in_a_scan(case: str) -> None:
     assert scan_problems(data) == expected
 
 
+def test_histogrammers_may_be_a_list() -> None:
+    found = parse_scan(scan(histogrammer=[{"algorithm": "OccupancyMap"}, {"algorithm": "TotMap"}]), "s.json")
+    assert found.histogrammers == ["OccupancyMap", "TotMap"]
+
+
 def test_scans_of_other_detectors_are_taken() -> None:
     found = parse_scan(scan(loops=[{"loopAction": "StarMaskLoop"}], prescan={"Anything": "x"}), "s.json")
     assert found.chip_type == ""
