@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -89,7 +90,8 @@ def keys(ctx: typer.Context, incomplete: str) -> list[str]:
             " WHERE p.object_id = :object AND p.role IN ('config', 'setpoints') AND b.size < 4000000",
             object=found,
         )
-        return _fitting([key for content in contents for key in _keys(*content)], incomplete)
+        with suppress(Exception):
+            return _fitting([key for content in contents for key in _keys(*content)], incomplete)
     return []
 
 
@@ -126,6 +128,14 @@ def _fitting(words: list[str], incomplete: str) -> list[str]:
     return [_quoted(word) for word in words if word.startswith(incomplete)][:MOST]
 
 
+class _Offered(str):
+    """A word as the shell needs it. typer offers only what goes on as was typed, which it knows without backslashes."""
+
+    def startswith(self, *_: Any) -> bool:
+        """`_fitting` has looked at that."""
+        return True
+
+
 def _quoted(word: str) -> str:
     """For bash: what is special to it behind a backslash, unless the word was begun with a quote."""
     if os.environ.get("_OWL_COMPLETE") != "complete_bash":
@@ -134,11 +144,20 @@ def _quoted(word: str) -> str:
         begun = os.environ["COMP_WORDS"].split("\n")[int(os.environ["COMP_CWORD"])]
         if begun[:1] in ("'", '"'):
             return word
-    return re.sub(r"([^\w@%+=:,./-])", r"\\\1", word)
+    return _Offered(re.sub(r"([^\w@%+=:,./-])", r"\\\1", word))
 
 
 def _word(ctx: typer.Context, *params: str) -> str:
-    return next((str(ctx.params[p]) for p in params if ctx.params.get(p)), "")
+    for param in params:
+        if ctx.params.get(param):
+            return str(ctx.params[param])
+    if "name" not in params:
+        return ""
+    # an option without its value yet keeps the line from being understood; the runkey is the first word of the command
+    with suppress(Exception):
+        words = shlex.split(os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", ""))
+        return words[3]
+    return ""
 
 
 def _object(rows: Rows, name: str, path: str) -> str | None:
@@ -163,7 +182,17 @@ def _databases(ctx: typer.Context, areas: tuple[str, ...] = ("staging", "backend
     site, state = _given(ctx, "site", "OWLSHIFT_SITE"), _given(ctx, "state", "OWLSHIFT_STATE")
     for area in areas:
         with suppress(Exception), _database(area, site, state) as rows:
-            yield rows
+            yield _quiet(rows)
+
+
+def _quiet(rows: Rows) -> Rows:
+    def ask(sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return rows(sql, **values)
+        except Exception:  # no time, and no place, to say what is wrong
+            return []
+
+    return ask
 
 
 def _given(ctx: typer.Context, option: str, variable: str) -> str:
