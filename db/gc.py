@@ -9,7 +9,7 @@ and does not find it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Column, Connection, MetaData, Select, Table, delete, exists, func, insert, select, union
@@ -17,6 +17,7 @@ from sqlalchemy.schema import CreateTable
 
 from db.audit import record
 from db.database import Database
+from db.errors import Busy
 from db.models import (
     MYSQL,
     Application,
@@ -174,8 +175,11 @@ def _deletion_allowed(connection: Connection) -> Iterator[None]:
 
 
 def _shrink(database: Database) -> None:
-    """Give the pages that became free back to the disk."""
-    with database.errors(), database.engine.connect() as connection:
+    """Give free pages back to the disk, unless somebody reads or writes just now: then they are kept for use."""
+    with suppress(Busy), database.errors(), database.engine.connect() as connection:
         # the driver steps through a script to its end; of a single PRAGMA it takes only the first page
         connection.connection.driver_connection.executescript("PRAGMA incremental_vacuum")  # type: ignore[union-attr]
+        timeout = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {timeout}")
