@@ -200,7 +200,7 @@ class RkStand:
         raise AssertionError(f"{name} = {value!r} was not refused; {await self.get('Msg')}")
 
     async def set_hv(self, **values: Any) -> None:
-        """`L01_VSet=100.0`: puts to the high voltage, all at once; those of a channel are carried out in their order."""
+        """`L01_VSet=100.0`: puts to the high voltage, all at once; those of a channel in their order."""
         puts = (caput(self.hv(k.replace("_", ":")), v, wait=True, timeout=PATIENCE) for k, v in values.items())
         await asyncio.gather(*puts)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
 from running_stand import Stand
-from support import wait_until
+from support import ROOT, wait_until
 
 pytestmark = [pytest.mark.timeout(300)]
 
@@ -28,6 +32,12 @@ def _value(stand: Stand, name: str) -> str:
     return done.stdout.partition(" ")[2].strip()
 
 
+def _settings(stand: Stand) -> str:
+    done = stand.owl("get", *(stand.pv(f"HV:{name}") for name in CHANGED))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _put(stand: Stand, name: str, value: object) -> None:
     done = stand.owl("put", "-c", stand.pv(name), str(value), "--timeout", "120")
     assert done.returncode == 0, (name, value, done.stdout, done.stderr)
@@ -41,7 +51,7 @@ def test_a_shift(stand: Stand) -> None:
     _put(stand, "RK:Snapshot", 1)
     assert _value(stand, "RK:Selected").startswith("last Tuesday")
     assert _value(stand, "RK:Missing") == "0"
-    before = {name: _value(stand, f"HV:{name}") for name in CHANGED}
+    before = _settings(stand)
 
     for name, value in CHANGED.items():
         _put(stand, f"HV:{name}", value)
@@ -51,7 +61,7 @@ def test_a_shift(stand: Stand) -> None:
     assert set(re.findall(r"^  \w+:HV:(\S+): is ", report, re.MULTILINE)) == set(CHANGED), report
 
     _put(stand, "RK:Apply", 1)
-    assert {name: _value(stand, f"HV:{name}") for name in CHANGED} == before
+    assert _settings(stand) == before
     assert _text(stand, "RK:AppliedResult") == "applied and verified"
     digest = _text(stand, "RK:AppliedHash")
     assert re.fullmatch("[0-9a-f]{64}", digest)
@@ -63,7 +73,7 @@ def test_a_shift(stand: Stand) -> None:
         return answer.status_code == 200 and "last Tuesday" in [s["val"] for s in answer.json()[0]["data"]]
 
     wait_until(archived, 60, "the runkey that is applied in the archive", interval=0.5)
-    listed = stand.owl("runkey", "list", "--json", "--site", str(stand.site_file), "--state", str(stand.state))
+    listed = stand.owl("runkey", "list", "--json")
     assert listed.returncode == 0, listed.stderr
     (found,) = [one for one in json.loads(listed.stdout)["runkeys"] if one["digest"] == digest]
     assert (found["name"], found["comment"]) == ("last Tuesday", "after the calibration")
@@ -80,3 +90,38 @@ def test_where_runkeys_are_is_printed(stand: Stand) -> None:
     assert f"Runkeys: {stand.state}/db/staging.sqlite (staging), {stand.state}/db/backend.sqlite (backend)" in (
         stand.printed
     )
+
+
+def test_the_how_to_as_it_stands_there(stand: Stand) -> None:
+    """Each command of the page, one after another, with nothing but the printed exports and the site's own name."""
+    env = {**stand.env, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    page = (ROOT / "docs" / "how-to" / "save-and-restore.md").read_text().replace("DEMO:", stand.prefix)
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(lines) > 20
+    # what needs a past, what may fail as told there, and what is not of a shell without a display
+    skipped = ("owl archive at", "owl runkey show")
+    said = {}
+    for line in lines:
+        if line.startswith(skipped):
+            continue
+        done = subprocess.run(line, shell=True, env=env, capture_output=True, text=True, timeout=200)
+        said[line] = done.stdout
+        if "RK:Apply 1" not in line or "-c" in line:
+            assert done.returncode == 0, (line, done.stdout, done.stderr)
+        if "RK:Apply 1" in line and "-c" not in line:
+            wait_until(lambda: _value(stand, "RK:ItemsTotal") != "0", 30, "the apply to have begun")
+        if "cable pull" in line:
+            wait_until(lambda: _value(stand, "RK:State") in ("RollingBack", "Failed", "Idle"), 60, interval=0.2)
+    (compared,) = [text for line, text in said.items() if "DiffCount" in line]
+    assert f"{stand.prefix}RK:DiffCount" in compared
+    assert f"{stand.prefix}HV:L07:VSet: is 1500 V" in compared
+    wait_until(lambda: _value(stand, "RK:State") in ("Failed", "Idle"), 60, "the apply to end", interval=0.2)
+    (script,) = re.findall(r"^```python\n(import asyncio\n.*?)^```", page, re.MULTILINE | re.DOTALL)
+    wait_until(lambda: "INVALID" not in stand.owl("get", "-a", stand.pv("HV:L05:VSet_RBV")).stdout, 60, interval=0.5)
+    done = stand.python(script)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    assert _value(stand, "RK:Applied") == "cosmics 12"
