@@ -111,7 +111,8 @@ def chip_payloads(data: bytes, file: str, *, expected: str = "", complete: bool 
 def chip_file(payloads: Mapping[str, tuple[bytes, Mapping[str, Any]]], name: str = "") -> bytes:
     """The chip file of payloads, by role content and meta; `name` is for errors. BadInput.
 
-    The very bytes that `chip_payloads` was given, unless config or pixels were changed since.
+    The very bytes that `chip_payloads` was given, unless config or pixels were changed since. Then both are checked:
+    what is not a chip file is not written.
     """
     try:
         config, _ = payloads["config"]
@@ -131,6 +132,8 @@ def chip_file(payloads: Mapping[str, tuple[bytes, Mapping[str, Any]]], name: str
         layout = pixeltext.Layout.of(kind, meta["layout"]) if "layout" in meta else pixeltext.usual(kind)
     except ValueError as error:
         raise bad(name, "pixels", str(error)) from None
+    check_chip("config", config, {"chip": kind.name}, name, complete=False)
+    check_chip("pixels", content, meta, name)
     return _together(kind, config, pixeltext.write(kind, array, layout), layout, str(meta.get("after", "")), name)
 
 

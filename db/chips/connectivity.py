@@ -26,6 +26,8 @@ UPLINKS = range(0, 21, 4)
 LINK = 64
 """E-link numbers per link."""
 _MOST = 2**32 - 1
+_LOOKED_AT = 50
+"""For so many unknown keys the name that was meant is looked for."""
 _KEYS = ("config", "path", "tx", "rx", "enable", "locked")
 
 
@@ -230,7 +232,7 @@ def _unknown(
     for key, value in found.items():
         if key in known:
             continue
-        meant = nearest(key, absent)
+        meant = nearest(key, absent) if len(extra) < _LOOKED_AT else ""
         if meant:
             problems.add(f"{inside}{key}", f"there is no such key; is {meant} meant?")
             missing = [name for name in missing if name != meant]
@@ -246,13 +248,17 @@ def _twice(chips: list[tuple[int, ChipEntry]], problems: Problems, felix: bool) 
     """Two enabled chips can't have the same rx or the same file. A tx may be shared."""
     users: dict[int, int] = {}
     files: dict[tuple[str, str], int] = {}
+    shared: dict[int, set[int]] = {}
+    for _, chip in chips:
+        if chip.enable:
+            shared.setdefault(chip.rx, set()).add(chip.tx)
     for number, chip in chips:
         if not chip.enable:
             continue
         first = users.setdefault(chip.rx, number)
         if first != number:
             hint = ""
-            others = {one.tx for _, one in chips if one.enable and one.rx == chip.rx}
+            others = () if problems.full else shared[chip.rx]
             if len(others) > 1 and all(tx % LINK in UPLINKS for tx in others) and chip.rx % LINK in DOWNLINKS and felix:
                 hint = " (their tx differ: are tx and rx swapped?)"
             problems.add(f"chips[{number}].rx", f"{chip.rx} is used by chips[{first}], too{hint}")

@@ -72,7 +72,7 @@ def _keys(kind: ChipType, here: str, line: dict[str, Any], problems: Problems) -
     missing = [key for key in known if key not in line]
     for key in line:
         if key not in known:
-            meant = nearest(key, known, missing)
+            meant = "" if problems.full else nearest(key, known, missing)
             if meant in missing:
                 missing.remove(meant)
             problems.add(f"{here}.{key}", f"there is no such key{f'; is {meant} meant?' if meant else ''}")

@@ -22,10 +22,15 @@ class Problems:
 
     def add(self, inside: str, reason: str) -> None:
         """Note one; `inside` is the place in the file, empty for the whole of it."""
-        if len(self.said) < self.most:
-            self.said.append(": ".join(part for part in (self.file, inside, reason) if part))
-        else:
+        if self.full:
             self.more += 1
+        else:
+            self.said.append(_line(self.file, inside, reason))
+
+    @property
+    def full(self) -> bool:
+        """Whether further problems are only counted, so that no words need be found for them."""
+        return len(self.said) >= self.most
 
     def take(self, other: Problems) -> None:
         """Those of `other`, too."""
@@ -49,7 +54,14 @@ class Problems:
 
 def bad(file: str, inside: str, reason: str) -> BadInput:
     """A BadInput of one problem, to be raised."""
-    return BadInput([": ".join(part for part in (file, inside, reason) if part)])
+    return BadInput([_line(file, inside, reason)])
+
+
+def _line(file: str, inside: str, reason: str) -> str:
+    """Names come from files, so they may be long, or hold what a terminal takes for orders."""
+    inside = inside if len(inside) <= 200 else f"{inside[:190]} …"
+    text = ": ".join(part for part in (file, inside, reason) if part)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def shown(value: object) -> str:

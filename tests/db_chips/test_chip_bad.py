@@ -84,7 +84,7 @@ CONFIG: dict[str, tuple[Change, str]] = {
     "a name that is none": (lambda c: c["Parameter"].update(Name=5), "RD53B.Parameter.Name: is 5, not a text"),
     "a name with a line break": (
         lambda c: c["Parameter"].update(Name="a\nb"),
-        'RD53B.Parameter.Name: "a\nb" is not a name of at most 100 printable characters',
+        'RD53B.Parameter.Name: "a\\nb" is not a name of at most 100 printable characters',
     ),
     "a chip id that is too large": (
         lambda c: c["Parameter"].update(ChipId=16),
@@ -365,3 +365,18 @@ def test_the_file_of_another_chip() -> None:
 def test_other_files_of_yarr_are_no_chip_files() -> None:
     assert "ctrlCfg: there is no such chip type" in problems(b'{"ctrlCfg": {"type": "emu"}}')[0]
     assert problems(b'{"chipType": "RD53B", "chips": []}')[0].startswith("chipType: there is no such chip type")
+
+
+def test_names_of_files_give_terminals_no_orders() -> None:
+    found = problems(b'{"\\u001b[2J\\n' + b"x" * 1000 + b'": 1}')
+    assert found[0].startswith("\\x1b[2J\\nxxx")
+    assert len(found[0]) < 300
+    assert found[0].isprintable()
+
+
+@pytest.mark.parametrize("count", [10, 20_000])
+def test_many_mistakes_take_no_longer(count: int) -> None:
+    value = tree("FE-I4B")
+    lines = value["FE-I4B"]["PixelConfig"]
+    lines[0] |= {f"Enable{number}": 1 for number in range(count)}
+    assert len(problems(written(value))) <= MOST + 1

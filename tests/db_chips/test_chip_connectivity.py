@@ -87,7 +87,7 @@ MISTAKES: dict[str, tuple[bytes, list[str]]] = {
     "an empty file name": (written(entry(1, config=" ")), ['chips[0].config: is " ", not the name of a file']),
     "a file name with a zero byte": (
         written(entry(1, config="a\0b")),
-        ['chips[0].config: is "a\0b", not the name of a file'],
+        ['chips[0].config: is "a\\x00b", not the name of a file'],
     ),
     "a file that is a number": (written(entry(1, config=5)), ["chips[0].config: is 5, not the name of a file"]),
     "no rx": (written({"config": "a", "tx": 0}), ["chips[0].rx: is missing"]),

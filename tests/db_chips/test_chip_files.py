@@ -209,10 +209,10 @@ def damage(stored: dict[str, tuple[bytes, Any]], role: str, content: bytes | Non
         ("pixels", {"layout": {}}, "no layout"),
         ("pixels", {"layout": {"keys": [], "joins": [], "texts": ["x"] * 7}}, "not a layout"),
         ("pixels", {"layout": {"keys": 5, "joins": 5, "texts": 5}}, "no layout"),
-        ("config", {"content": b"[]"}, "has no object RD53A"),
-        ("config", {"content": b'{"RD53A": 5}'}, "has no object RD53A"),
-        ("config", {"content": b'{"RD53A": {}}'}, "is empty"),
-        ("config", {"content": b"{"}, "is not JSON"),
+        ("config", {"content": b"[]"}, "is a list of 0, not an object"),
+        ("config", {"content": b'{"RD53A": 5}'}, "RD53A: is 5, not an object"),
+        ("config", {"content": b'{"RD53A": {}}'}, "1 key missing: Parameter"),
+        ("config", {"content": b"{"}, "is cut off"),
         ("config", {"content": b"\xff"}, "is not JSON"),
         ("config", {"content": b'{"RD53A": {"PixelConfig": []}}'}, "belongs into the payload pixels"),
     ],
@@ -320,3 +320,15 @@ def test_a_file_of_fe_i4_as_its_software_writes_it() -> None:
     assert [one.role for one in made] == ["config", "pixels"]
     assert chip_file(payloads(made)) == data
     assert render_chip(parse_chip(data, "x.json")) == data
+
+
+def test_what_is_no_chip_file_is_not_written() -> None:
+    stored = payloads(chip_payloads(chip_bytes("RD53A"), "x.json"))
+    array = decode(stored["pixels"][0], "RD53A").copy()
+    array[200, 0] = 0x88
+    wrong = stored | {"pixels": (encode(array), stored["pixels"][1])}
+    with pytest.raises(BadInput, match=r"FE1: pixels: \[200, 0\]: TDAC -1 is not between 0 and 15"):
+        chip_file(wrong, "FE1")
+    wrong = stored | {"config": (stored["config"][0].replace(b'"LinVth":', b'"LinVth":9'), {})}
+    with pytest.raises(BadInput, match=r"FE1: RD53A.GlobalConfig.LinVth: 9\d+ is not between 0 and 1023"):
+        chip_file(wrong, "FE1")
