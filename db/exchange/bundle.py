@@ -131,7 +131,7 @@ def _documents(source: Outgoing) -> list[dict[str, Any]]:
 def read_bundle(file: Path) -> Incoming:
     """`parse_bundle` of a file. BadInput."""
     problems = Problems()
-    data = Reader(problems, MAX_BUNDLE, MAX_BUNDLE).file(Path(file))
+    data = Reader(problems, MAX_BUNDLE, MAX_BUNDLE).file(Path(file).resolve())
     problems.check()
     return parse_bundle(data or b"", str(file))
 

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from db.chips.jsontext import check_twice
 from db.errors import BadInput
 from db.exchange.chip_form import chip_content, chip_file_name, chip_from
 from db.exchange.documents import ChildText, ObjectText, check_keys, read_object
@@ -129,7 +130,9 @@ class _Writer:
 
 def read_folder(folder: Path, progress: Callable[[int, int], None] | None = None) -> Incoming:
     """The object that a folder holds, with all below. BadInput names every problem with file, place and reason."""
-    return _FolderReader(Path(folder), progress).read()
+    folder = Path(folder)
+    # whoever names a link means what it leads to; within the folder none is followed
+    return _FolderReader(folder.resolve() if folder.is_symlink() else folder, progress).read()
 
 
 class _FolderReader:
@@ -214,7 +217,12 @@ class _FolderReader:
         file = self._file(place, OBJECT)
         content = self.reader.file(file)
         document = None if content is None else load_json(content, file, self.problems)
-        if document is None:
+        if document is None or content is None:
+            return None
+        try:
+            check_twice(content, str(file))
+        except BadInput as error:
+            self.problems.take(error)
             return None
         others: dict[str, type] = {"chip": str}
         if not place:

@@ -13,7 +13,7 @@ from db.chips.chipfile import chip_file
 from db.chips.connectivity import ChipEntry, Connectivity, parse_connectivity, render_connectivity
 from db.chips.registers import chip_type
 from db.errors import BadInput
-from db.exchange.files import escape, new_folder
+from db.exchange.files import Names, escape, new_folder
 from db.exchange.outgoing import Contents, Outgoing, Report, outgoing
 from db.nodes import Node
 from db.trees import load
@@ -70,6 +70,7 @@ class _Writer:
         """By the id of the object."""
         self.chips: dict[str, str] = {}
         """Id of a front-end -> its file."""
+        self.names = Names()
         taken: set[str] = set()
         for node in source.nodes:
             if node.type == _FRONTEND:
@@ -94,8 +95,8 @@ class _Writer:
                 self.report.notes.append(
                     f"{node.path}: its file {entry.config} would lie elsewhere; it is in configs now"
                 )
-            names = [part for part in node.path.split("/") if part]
-            entry.config, entry.path = f"configs/{escape('_'.join(names))[:150]}.json", "relToCon"
+            usual = self.names.of("_".join(part for part in node.path.split("/") if part), ".json")
+            entry.config, entry.path = f"configs/{usual}", "relToCon"
             file = _place(entry, board.file)
         board.chips.append((node, entry))
         self.chips[node.id] = file

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from exchange_trees import HOSTILE, chip, detector, digest, files, quick_chip, state, trees, two_views
 from hypothesis import HealthCheck, given, settings
+from support import ROOT
 
 from db import demo
 from db.chips.chipfile import chip_payloads
@@ -195,6 +198,10 @@ def _break(folder: Path, how: str) -> str:
         case "bad name":
             _change(front / "object.json", lambda o: o.update(name="a/b"))
             return "FE3/object.json: name: the name contains a /"
+        case "a key twice":
+            file = front / "object.json"
+            file.write_bytes(file.read_bytes().replace(b"{", b'{"serial": "other",', 1))
+            return "object.json: serial: the key occurs twice"
         case "same name":
             _change(front / "object.json", lambda o: o.update(name="FE1"))
             return "two children are called 'FE1' in view daq"
@@ -244,6 +251,7 @@ def _change(file: Path, change: Any) -> None:
         "misspelt key",
         "wrong type",
         "bad name",
+        "a key twice",
         "same name",
         "directory twice",
         "outside",
@@ -456,3 +464,66 @@ def test_replace_by_a_tree_of_another_shape(store: Store, tmp_path: Path) -> Non
     assert info.digest == wanted.digest
     same, _ = import_runkey(store.staging, tmp_path / "c", "a", replace=True)
     assert same.revision == info.revision
+
+
+def test_a_link_to_a_folder(store: Store, tmp_path: Path) -> None:
+    made = demo.make_demo(store.staging)
+    for kind in ("folder", "bundle"):
+        export_runkey(store, demo.NAME, tmp_path / kind, kind)
+        (tmp_path / f"latest {kind}").symlink_to(kind)
+        assert digest(read(tmp_path / f"latest {kind}").root) == made.digest
+
+
+_KILL = """
+import os, signal, sys
+from pathlib import Path
+from db import exchange, writer
+from db.exchange import outgoing
+from db.store import Store
+
+folder, what = Path(sys.argv[1]), sys.argv[2]
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+real_load, real_insert = outgoing.load, writer.insert
+
+def load(*given):
+    for n, found in enumerate(real_load(*given)):
+        yield found
+        if n == 5:
+            die()
+
+def insert(connection, table, *given):
+    real_insert(connection, table, *given)
+    if table == "object":
+        die()
+
+outgoing.load, writer.insert = load, insert
+databases = folder / "databases"
+with Store.open(f"sqlite:///{databases}/staging.sqlite", f"sqlite:///{databases}/backend.sqlite") as store:
+    if what == "import":
+        exchange.import_runkey(store.staging, folder / "in", "new")
+    else:
+        exchange.export_runkey(store, "mmsetup sr1", folder / "to" / "out", what)
+"""
+
+
+@pytest.mark.parametrize("what", ["folder", "yarr", "bundle", "import"])
+def test_killed_half_way(store: Store, tmp_path: Path, what: str) -> None:
+    """kill -9: no export that looks whole, no import that is there in part; the same again works."""
+    demo.make_demo(store.staging)
+    store.staging.create("other", detector())
+    write_folder(store, "other", tmp_path / "in")
+    file = tmp_path / "in/HV/log.txt"
+    file.write_bytes(b"changed")
+    before = state(store.staging)
+    argv = [sys.executable, "-c", _KILL, str(tmp_path), what]
+    done = subprocess.run(argv, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=100)
+    assert done.returncode == -9, done.stderr
+    assert state(store.staging) == before
+    if what == "import":
+        assert import_runkey(store.staging, tmp_path / "in", "new")[0].number == 1
+    else:
+        assert all(p.name.startswith(".out.") and p.name.endswith(".part") for p in (tmp_path / "to").iterdir())
+        assert export_runkey(store, demo.NAME, tmp_path / "to/out", what).objects == 8
