@@ -7,7 +7,6 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QFrame,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QPushButton,
     QSplitter,
@@ -111,10 +110,10 @@ class RunkeyPanel(Display):
         super().__init__(parent=parent, args=args, macros=macros)
         macros = macros or {}
         self.prefix = macros.get("P", "")
-        self.setWindowTitle(f"Snapshot and apply {self.prefix}")
+        self.setWindowTitle(f"Apply runkeys {self.prefix}")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setProperty("role", "screen")
-        self.header = Header(self.prefix, "Snapshot and apply", links(macros, "runkey_panel"), self)
+        self.header = Header(self.prefix, "Apply runkeys", links(macros, "runkey_panel"), self)
         self.state = RunState(f"{self.prefix}State", self)
         self.progress = Progress(self.prefix, self)
         self.message = Result(f"{self.prefix}Msg", self)
@@ -280,10 +279,9 @@ class RunkeyPanel(Display):
         grid.setHorizontalSpacing(14)
         grid.addWidget(self.state, 0, 0)
         grid.addWidget(self.progress, 0, 1)
-        count = QHBoxLayout()
-        count.setSpacing(8)
-        count.addWidget(caption("differ at the last Compare", panel))
-        count.addWidget(self.differences)
+        self.differences.setMinimumWidth(70)
+        self.differences.setToolTip("Settings of the stand that were not as in the runkey, at the last Compare")
+        count = stacked(caption("Differences", panel), self.differences)
         grid.addLayout(count, 0, 2)
         grid.addWidget(self.message, 1, 0, 1, 3)
         grid.setColumnStretch(1, 1)

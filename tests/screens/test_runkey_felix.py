@@ -26,6 +26,12 @@ def stub(prefix: str) -> Iterator[Stub]:
         ioc.process.stop()
 
 
+def wait_for(screen: Screen, felix: str) -> None:
+    """Until this FELIX is shown."""
+    screen.wait(f"[node.path for node in display.frontends.objects.root.children] == ['/{felix}']")
+    wait_answered(screen)
+
+
 def cells(screen: Screen, path: str) -> list[str]:
     model = "display.frontends.objects"
     index = f"{model}.index_of({ROOT}.find({path!r}))"
@@ -34,8 +40,7 @@ def cells(screen: Screen, path: str) -> list[str]:
 
 def test_front_ends_with_their_links_and_buttons(open_screen: Open, fake: Fake) -> None:
     screen = open_screen("felix", {"P": "NOSUCH:RK:", "RUNKEY": "sr1 mmsetup 04 sr1"}, env=fake.env)
-    wait_answered(screen)
-    screen.wait(f"display.runkey is not None and {ROOT}.children")
+    wait_for(screen, "FELIX1")
     assert screen.get("(display.felix_box.currentText(), display.runkey_box.currentText())") == [
         "FELIX1",
         "sr1 mmsetup 04 sr1",
@@ -61,12 +66,12 @@ def test_front_ends_with_their_links_and_buttons(open_screen: Open, fake: Fake) 
     assert (rows["Enabled"], rows["Locked"], rows["Chip"], rows["host"]) == ("✔", "✔", "RD53B", "127.0.0.1")
     picture(screen, "felix_connectivity")
     screen.get("(display.felix_box.setCurrentIndex(1), display._choose_felix(1))")
-    screen.wait(f"{ROOT}.path == '/FELIX2'")
+    wait_for(screen, "FELIX2")
 
 
 def test_the_log_is_toggled_and_has_what_the_ioc_said(open_screen: Open, fake: Fake, stub: Stub) -> None:
     screen = open_screen("felix", {"P": stub.prefix}, env=fake.env)
-    wait_answered(screen)
+    wait_for(screen, "FELIX1")
     connect(screen, stub.prefix)
     assert not screen.get("display.log_panel.isVisible()")
     for number in range(3):
@@ -98,7 +103,7 @@ def test_the_selected_runkey_is_shown_at_first(open_screen: Open, fake: Fake, st
 def test_a_whole_felix_with_840_front_ends(open_screen: Open, fake: Fake) -> None:
     fake.behave("many")
     screen = open_screen("felix", {"P": "NOSUCH:RK:", "RUNKEY": "scan 0001 threshold tuned"}, env=fake.env)
-    screen.wait(f"display.runkey is not None and {ROOT}.path == '/FELIX1'")
+    wait_for(screen, "FELIX1")
     assert screen.get("display.summary.whole") == "30 optoboards · 840 front-ends, 810 enabled"
     assert len(screen.get(f"display.frontends.buttons({ROOT}.find('/FELIX1/OB1/FE9'))")) == 2
     board = f"{ROOT}.find('/FELIX1/OB30')"

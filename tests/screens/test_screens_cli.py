@@ -109,8 +109,9 @@ def test_shot_of_a_running_stand(stand: Stand, qt: None, tmp_path: Path) -> None
     done = run("shot", str(tmp_path / "new" / "dir"), "-c", "L07", "--settle", "0.2", "--size", "1920x1080", env=env)
     assert (done.returncode, done.stderr) == (0, "")
     files = [Path(line) for line in done.stdout.splitlines()]
-    assert [file.name for file in files] == ["top.png", "hv.png", "hv_channel.png"]
-    assert [png_size(file) for file in files] == [(1920, 1080)] * 3
+    names = ["top.png", "hv.png", "hv_channel.png", "runkey_panel.png", "runkey.png", "felix.png"]
+    assert [file.name for file in files] == names
+    assert [png_size(file) for file in files] == [(1920, 1080)] * 6
     assert all(file.stat().st_size < 300_000 for file in files)
 
 
