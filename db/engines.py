@@ -41,7 +41,7 @@ def parse_url(text: str) -> tuple[URL, str]:
     """A URL with its driver filled in, and its dialect: sqlite, postgresql or mariadb. BadInput says what is wrong."""
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # not the text itself: it may hold a password
         raise BadInput(
             "database URL: it can't be read; it looks like sqlite:////folder/file.sqlite, "

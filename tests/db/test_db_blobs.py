@@ -53,7 +53,7 @@ def test_contents_come_back_as_they_were(database):
 def test_any_bytes(kind):
     database = Database.open(fresh_url(kind))
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(st.lists(st.binary(max_size=300) | st.text("'\\\0%\"`;xé").map(str.encode), max_size=8))
     def check(contents: list[bytes]) -> None:
         hashes = stored(database, contents)

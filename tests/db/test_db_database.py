@@ -156,6 +156,7 @@ def test_ping_says_how_long_it_took(database):
     [
         ("", "it can't be read"),
         ("nonsense", "it can't be read"),
+        ("postgresql://me:hush@localhost:port/db", "it can't be read"),
         ("oracle://me:hush@host/db", "oracle is none of sqlite, postgresql, mariadb"),
         ("sqlite://", "it needs a file"),
         ("sqlite:///:memory:", "it needs a file"),

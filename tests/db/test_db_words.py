@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -87,13 +88,15 @@ def test_the_digest_is_of_every_word_and_of_no_order():
         object_digest("felix", "F1", "S1", {"x": 1, "y": 2}, payloads, children[:1]),
     ]
     for index in range(6):
-        changed = list(payloads[0])
+        changed: list[Any] = list(payloads[0])
         changed[index] = {"a": 2} if index == 5 else SHA[::-1] if index == 4 else "other"
-        others.append(object_digest("felix", "F1", "S1", {"x": 1, "y": 2}, [tuple(changed), payloads[1]], children))
+        two: Any = [tuple(changed), payloads[1]]
+        others.append(object_digest("felix", "F1", "S1", {"x": 1, "y": 2}, two, children))
     for index, value in enumerate(("power", 7, {"rx": 9}, "FE9", SHA[::-1])):
-        edge = list(children[0])
+        edge: list[Any] = list(children[0])
         edge[index] = value
-        others.append(object_digest("felix", "F1", "S1", {"x": 1, "y": 2}, payloads, [tuple(edge), children[1]]))
+        both: Any = [tuple(edge), children[1]]
+        others.append(object_digest("felix", "F1", "S1", {"x": 1, "y": 2}, payloads, both))
     assert len({whole, *others}) == len(others) + 1
 
 
