@@ -54,6 +54,10 @@ def chip(number: int, kind: str = "RD53B", layout: str = "yarr") -> bytes:
     return render_chip(make_chip(kind, f"Chip{number}", seed=number), layout)
 
 
+CHIP_FILES = {f"c{n}.json": chip(n, "RD53A", "tight") for n in range(4)}
+"""Small chip files, quick to read."""
+
+
 def quick_chip(number: int) -> list[NewPayload]:
     """The payloads of a chip, made without its file."""
     made = chip_payloads(_flat(), "chip.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exchange_trees import chip, detector, digest, files, quick_chip, state, write_files
+from exchange_trees import CHIP_FILES, chip, detector, digest, files, quick_chip, state, write_files
 
 from db import demo
 from db.errors import BadInput
@@ -15,9 +15,6 @@ from db.exchange import export_runkey, import_runkey, kind_of
 from db.exchange.yarr import read_yarr, read_yarr_folder, write_yarr
 from db.nodes import NewChild, NewObject
 from db.store import Store
-
-CHIPS = {f"c{n}.json": chip(n, "RD53A", "tight") for n in range(4)}
-"""Small chip files, quick to read."""
 
 
 def connectivity(*chips: dict[str, Any], kind: str = "RD53A", indent: int | None = 2) -> bytes:
@@ -56,7 +53,7 @@ def test_the_demo(store: Store, tmp_path: Path) -> None:
 
 def test_odd_layouts_come_back(store: Store, tmp_path: Path) -> None:
     """Indentation, order of keys, numbers, unknown keys, no line break at the end: all kept."""
-    content = CHIPS | {
+    content = CHIP_FILES | {
         "connectivity.json": connectivity(
             entry("c0.json", 0, comment="left"), entry("./c1.json", 4, enable=True), entry("c2.json", 8, locked=1)
         ).replace(b'"chips"', b' "setup": {"who": "us"},\n"chips"'),
@@ -77,7 +74,7 @@ def test_several_felix(store: Store, tmp_path: Path) -> None:
         content[f"felix{n}/controller.json"] = json.dumps(demo.controller()).encode()
         for b in (0, 1):
             config = f"felix{n}/chips/c{b}.json"
-            content[config] = CHIPS[f"c{b}.json"]
+            content[config] = CHIP_FILES[f"c{b}.json"]
             content[f"felix{n}/board{b}.json"] = connectivity(entry(f"chips/c{b}.json", 64 * b, path="relToCon"))
     content["scans/digital.json"] = json.dumps(demo.scan()).encode()
     name, _ = there_and_back(store, write_files(tmp_path / "in", content), tmp_path / "out")
@@ -95,8 +92,8 @@ def test_where_chip_files_are_looked_for(store: Store, tmp_path: Path) -> None:
     more = entry("configs/chips/c1.json", 4, path="relToExec")
     content = {
         "configs/connectivity/setup.json": connectivity(some, more),
-        "configs/chips/c0.json": CHIPS["c0.json"],
-        "configs/chips/c1.json": CHIPS["c1.json"],
+        "configs/chips/c0.json": CHIP_FILES["c0.json"],
+        "configs/chips/c1.json": CHIP_FILES["c1.json"],
     }
     folder = write_files(tmp_path / "in", content)
     there_and_back(store, folder, tmp_path / "out")
@@ -122,13 +119,13 @@ def test_files_one_by_one(tmp_path: Path) -> None:
 
 
 def test_absolute_places_become_relative(store: Store, tmp_path: Path) -> None:
-    write_files(tmp_path / "far", {"c1.json": CHIPS["c1.json"]})
+    write_files(tmp_path / "far", {"c1.json": CHIP_FILES["c1.json"]})
     places = (
         entry("c0.json", 0),
         entry(str(tmp_path / "far/c1.json"), 4, path="abs"),
         entry("../far/c1.json", 8, enable=0),
     )
-    content = {"c0.json": CHIPS["c0.json"], "connectivity.json": connectivity(*places)}
+    content = {"c0.json": CHIP_FILES["c0.json"], "connectivity.json": connectivity(*places)}
     info, _ = import_runkey(store.staging, write_files(tmp_path / "in", content), "abs")
     report = write_yarr(store, "abs", tmp_path / "out")
     assert sum("would lie elsewhere" in note for note in report.notes) == 2
@@ -138,7 +135,7 @@ def test_absolute_places_become_relative(store: Store, tmp_path: Path) -> None:
         ("configs/FELIX1_OB1_FE2.json", "relToCon"),
         ("configs/FELIX1_OB1_FE3.json", "relToCon"),
     ]
-    assert (tmp_path / "out/configs/FELIX1_OB1_FE2.json").read_bytes() == CHIPS["c1.json"]
+    assert (tmp_path / "out/configs/FELIX1_OB1_FE2.json").read_bytes() == CHIP_FILES["c1.json"]
     assert info.digest != digest(read_yarr_folder(tmp_path / "out").root)
 
 
@@ -213,7 +210,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "chips[1].config: is the file of",
     ),
     "another chip": (
-        lambda: demo.yarr_files() | {"configs/Quad1_Chip2.json": CHIPS["c0.json"]},
+        lambda: demo.yarr_files() | {"configs/Quad1_Chip2.json": CHIP_FILES["c0.json"]},
         "Quad1_Chip2.json: is of an RD53A, not of an RD53B",
     ),
     "a wrong register": (
@@ -245,7 +242,7 @@ BAD: dict[str, tuple[Any, str]] = {
         "std_digitalscan.json: scan.name",
     ),
     "an rx of another file": (
-        lambda: demo.yarr_files() | {"b.json": connectivity(entry("c0.json", 4)), "c0.json": CHIPS["c0.json"]},
+        lambda: demo.yarr_files() | {"b.json": connectivity(entry("c0.json", 4)), "c0.json": CHIP_FILES["c0.json"]},
         "4 is used by chips[0] of",
     ),
     "no connectivity": (
@@ -276,7 +273,7 @@ def test_links_are_not_followed(store: Store, tmp_path: Path) -> None:
 
 
 def test_what_belongs_to_nothing_is_noted(tmp_path: Path) -> None:
-    content = demo.yarr_files() | {"old/chip.json": CHIPS["c0.json"], "notes.txt": b"x", "empty.json": b"{}"}
+    content = demo.yarr_files() | {"old/chip.json": CHIP_FILES["c0.json"], "notes.txt": b"x", "empty.json": b"{}"}
     notes = read_yarr_folder(write_files(tmp_path / "in", content)).notes
     assert notes == ["2 files belong to nothing and are left out: empty.json, old/chip.json"]
 
