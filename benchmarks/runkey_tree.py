@@ -1,4 +1,4 @@
-"""Times of the runkey database with a synthetic detector: python benchmarks/runkey_tree.py [sqlite|postgresql|mariadb]"""
+"""Times of the runkey database with a synthetic detector of 33,000 front-ends: runkey_tree.py [sqlite|…]."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TypeVar
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 
-from db_servers import fresh_url
+from db_servers import fresh_url  # noqa: E402
 
-from db.diff import diff_trees
-from db.nodes import NewChild, NewObject, NewPayload
-from db.runkeys import Runkeys
-from db.store import Store
-from db.trees import load
+from db.diff import diff_trees  # noqa: E402
+from db.nodes import NewChild, NewObject, NewPayload  # noqa: E402
+from db.runkeys import Runkeys  # noqa: E402
+from db.store import Store  # noqa: E402
+from db.trees import load  # noqa: E402
 
 T = TypeVar("T")
 MAP = 90_000

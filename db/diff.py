@@ -27,10 +27,10 @@ from db.nodes import (
     parse_meta,
 )
 from db.rows import fetch, fetch_in
-from db.trees import payload_infos
+from db.trees import payload_infos, root_row
 
 _CHILDREN = """
-SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta, o.lineage, o.type, o.name, o.serial, o.meta, o.digest
+SELECT c.parent_id, c.child_id, c.pos, c.meta, o.lineage, o.type, o.name, o.serial, o.meta, o.digest, c.view
 FROM connection c JOIN object o ON o.id = c.child_id WHERE c.parent_id IN {ids}"""
 _OBJECT = "SELECT id, lineage, type, name, serial, meta, digest FROM object WHERE id = :root"
 
@@ -122,7 +122,7 @@ def _root(connection: Connection, root_id: str) -> Row:
     rows = fetch(connection, _OBJECT, root=root_id)
     if not rows:
         raise NotFound(f"there is no object {root_id}")
-    return (None, rows[0][0], "", 0, "{}", *rows[0][1:])
+    return root_row(rows[0])
 
 
 def _children(connection: Connection, parents: Iterable[str]) -> defaultdict[str, list[Row]]:

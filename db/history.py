@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 from db.blobs import get_blobs
 from db.errors import NotFound
 from db.heads import RevisionInfo, head, revision_chain
-from db.nodes import LINEAGE, NAME, VIEW, Below, Node, PayloadInfo, Row
+from db.nodes import EDGE, LINEAGE, NAME, POS, VIEW, Below, Node, PayloadInfo, Row
 from db.rows import fetch
-from db.trees import alike, payload_infos
+from db.trees import alike, payload_infos, root_row
 
 _CHILDREN = """
-SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta, o.lineage, o.type, o.name, o.serial, o.meta, o.digest
+SELECT c.parent_id, c.child_id, c.pos, c.meta, o.lineage, o.type, o.name, o.serial, o.meta, o.digest, c.view
 FROM connection c JOIN object o ON o.id = c.child_id WHERE c.parent_id = :parent"""
 _OBJECT = "SELECT id, lineage, type, name, serial, meta, digest FROM object WHERE id = :root"
 
@@ -26,7 +26,7 @@ class _Walker:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._below = Below(_Children(connection), self._payloads)
+        self._below = Below(_Children(connection), self._payloads, None)
         self._infos: dict[str, dict[str, PayloadInfo]] = {}
 
     def _payloads(self, object_id: str) -> dict[str, PayloadInfo]:
@@ -38,7 +38,7 @@ class _Walker:
         rows = fetch(self._connection, _OBJECT, root=root_id)
         if not rows:
             raise NotFound(f"there is no object {root_id}")
-        return Node(self._below, (None, rows[0][0], "", 0, "{}", *rows[0][1:]), None)
+        return Node(self._below, root_row(rows[0]), None)
 
     def step(self, node: Node, view: str, choose: Callable[[Row], bool]) -> Node | None:
         return next((child for child in node.children if child.view == view and choose(child.row)), None)
@@ -124,7 +124,7 @@ def blame_node(
         node = child
         along.append((part, node.lineage))
     wanted, seen = value(node), node.id
-    edge = node.row[2:5]
+    edge = node.row[POS : EDGE + 1]
     for newer, older in pairwise(chain):
         there: Node | None = walker.root(older.root)
         for index, (part, lineage) in enumerate(along):
@@ -137,9 +137,9 @@ def blame_node(
                 along[index] = child.name, child.lineage
         if there is None:
             return newer
-        if (there.id, there.row[2:5]) == (seen, edge):
+        if (there.id, there.row[POS : EDGE + 1]) == (seen, edge):
             continue
         if value(there) != wanted:
             return newer
-        seen, edge = there.id, there.row[2:5]
+        seen, edge = there.id, there.row[POS : EDGE + 1]
     return chain[-1]

@@ -63,21 +63,25 @@ class NewObject:
 
 
 Row = Sequence[Any]
-"""A place in a tree as it is read: the columns of `ROW`."""
-ROW = "parent_id child_id view pos edge lineage type name serial meta digest".split()
-PARENT, CHILD, VIEW_, POS, EDGE, LINEAGE, TYPE, NAME, SERIAL, META, DIGEST = range(len(ROW))
+"""A place in a tree as it is read: these columns. In trees of one view the last is not there."""
+PARENT, CHILD, POS, EDGE, LINEAGE, TYPE, NAME, SERIAL, META, DIGEST, VIEW_ = range(11)
 
 
 class Below:
     """What nodes ask their tree for."""
 
-    __slots__ = ("payloads_of", "rows_of")
+    __slots__ = ("payloads_of", "rows_of", "view")
 
     def __init__(
-        self, rows_of: Mapping[str, Sequence[Row]], payloads_of: Callable[[str], dict[str, PayloadInfo]]
+        self,
+        rows_of: Mapping[str, Sequence[Row]],
+        payloads_of: Callable[[str], dict[str, PayloadInfo]],
+        view: str | None,
     ) -> None:
         self.rows_of = rows_of
         self.payloads_of = payloads_of
+        self.view = view
+        """That of all places; None: rows say it."""
 
 
 def parse_meta(text: str) -> dict[str, Any]:
@@ -139,7 +143,9 @@ class Node:
     @property
     def view(self) -> str:
         """Of the connection to the parent; empty for the root."""
-        return self._row[VIEW_]
+        if self.parent is None:
+            return ""
+        return self._row[VIEW_] if self._below.view is None else self._below.view
 
     @property
     def pos(self) -> int:
@@ -198,7 +204,7 @@ class Node:
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    return row[POS], row[NAME], row[VIEW_] != VIEW, row[VIEW_]
+    return row[POS], row[NAME], row[VIEW_:] != (VIEW,), row[VIEW_:]
 
 
 def split_path(path: str) -> list[str]:

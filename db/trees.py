@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatchcase
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -38,16 +39,16 @@ def _places(view: str | None) -> str:
     said = "o.lineage, o.type, o.name, o.serial, o.meta, o.digest"
     if view is None:
         return f"""{reach(None)}
-SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta, {said}
+SELECT c.parent_id, c.child_id, c.pos, c.meta, {said}, c.view
 FROM reach JOIN connection c ON c.parent_id = reach.id JOIN object o ON o.id = c.child_id"""
     return f"""
-WITH RECURSIVE place(parent_id, child_id, view, pos, meta) AS (
-  SELECT parent_id, child_id, view, pos, meta FROM connection WHERE parent_id = :root AND view = :view
+WITH RECURSIVE place(parent_id, child_id, pos, meta) AS (
+  SELECT parent_id, child_id, pos, meta FROM connection WHERE parent_id = :root AND view = :view
   UNION ALL
-  SELECT c.parent_id, c.child_id, c.view, c.pos, c.meta
+  SELECT c.parent_id, c.child_id, c.pos, c.meta
   FROM place JOIN connection c ON c.parent_id = place.child_id AND c.view = :view
 )
-SELECT place.parent_id, place.child_id, place.view, place.pos, place.meta, {said}
+SELECT place.parent_id, place.child_id, place.pos, place.meta, {said}
 FROM place JOIN object o ON o.id = place.child_id"""
 
 
@@ -103,7 +104,7 @@ class Tree:
         self._payload_rows: dict[str, list[Row]] = {}
         self._complete = False
         self._asked = 0
-        self.root = Node(Below(self.rows_of, self.payloads_of), root, None)
+        self.root = Node(Below(self.rows_of, self.payloads_of, view), root, None)
 
     def __len__(self) -> int:
         """Of one view: its places, with the root. Of all views: its objects."""
@@ -156,6 +157,11 @@ def _values(view: str | None) -> dict[str, str]:
     return {} if view is None else {"view": view}
 
 
+def root_row(said: Sequence[Any]) -> Row:
+    """The place of a root, of its (id, lineage, type, name, serial, meta, digest)."""
+    return (None, said[0], 0, "{}", *said[1:], "")
+
+
 def alike(name: str, names: Iterable[str]) -> str:
     """The end of a message about a name that there is not: which ones are like it."""
     close = difflib.get_close_matches(name, list(names), n=3, cutoff=0.5)
@@ -180,7 +186,7 @@ def read_tree(
     )
     if not rows:
         raise NotFound(f"there is no object {root_id}")
-    root = (None, rows[0][0], "", 0, "{}", *rows[0][1:])
+    root = root_row(rows[0])
     places = fetch(connection, _places(view), root=root_id, **_values(view))
     tree = Tree(root, places, view, source or (lambda: nullcontext(connection)))
     if payloads:

@@ -133,7 +133,7 @@ def test_an_edit_while_it_is_committed(store: Store, monkeypatch: pytest.MonkeyP
 
 
 def test_a_start_finishes_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    urls = [f"sqlite:///{tmp_path / name}" for name in ("staging.sqlite", "backend.sqlite")]
+    urls = f"sqlite:///{tmp_path / 'staging.sqlite'}", f"sqlite:///{tmp_path / 'backend.sqlite'}"
     with Store.open(*urls) as store:
         store.staging.create("a", detector(1))
 
@@ -199,7 +199,7 @@ def test_killed_at_any_step(kind: str, what: str) -> None:
 
 
 def test_a_different_user_finishes(tmp_path: Path) -> None:
-    urls = [f"sqlite:///{tmp_path / name}" for name in ("staging.sqlite", "backend.sqlite")]
+    urls = f"sqlite:///{tmp_path / 'staging.sqlite'}", f"sqlite:///{tmp_path / 'backend.sqlite'}"
     with Store.open(*urls, Who("anna", "a")) as anna, Store.open(*urls, Who("bert", "b")) as bert:
         anna.staging.create("a", detector(1))
         anna._mark_commit("a", "hers")
