@@ -24,7 +24,7 @@ from iocs.runkey.plan import Scope
 from iocs.runkey.pvs import RunkeyPvs, RunkeyState
 from iocs.runkey.recovery import Applied
 from iocs.runkey.snapshots import Selected, free_name, load_settings, missing_of, store_snapshot, taken
-from iocs.runkey.stand import Stand
+from iocs.runkey.stand import Snapshot, Stand
 from iocs.runkey.work import CommandFailed, Work
 from iocs.runkey.writing import Pace
 from owlshift.ca import CaAddresses, Client
@@ -66,6 +66,8 @@ class RunkeyIoc(Ioc):
         self._commands = {
             pv.name for name, pv in self.device.pvs.items() if pv.declaration.kind == "command" and name != "Abort"
         }
+        self._bare: set[str] = set()
+        """Subsystems without any configuration."""
         self._known = False
         """What an earlier life has left is explained."""
         self._away = ""
@@ -244,7 +246,8 @@ class RunkeyIoc(Ioc):
         at, comment, base = datetime.now(UTC), device.Comment.value.strip(), device.Selected.value
         name = work.runkey = await self._sql(work, _prepare, device.SnapshotName.value, at)
         snapshot = await self._or_abort(work, self.stand.snapshot())
-        missing = missing_of(snapshot, self.systems)
+        systems = self._with_settings(snapshot)
+        missing = missing_of(snapshot, systems)
         await self.post_many([(device.Progress, 50.0), (device.Missing, len(missing))])
         await self.post_many([(device.ItemsDone, snapshot.count), (device.ItemsTotal, snapshot.count + len(missing))])
         report = reports.snapshot_text(name, snapshot, missing, str(work.client), comment, at, base)
@@ -255,11 +258,20 @@ class RunkeyIoc(Ioc):
         if missing and self.config.incomplete == "refuse":
             raise CommandFailed(f"not stored: {reports.unreadable(missing)}")
         ended = work.abort.is_set
-        info = await self._sql(work, store_snapshot, name, comment, base, snapshot, self.systems, ended, timeout=LONG)
+        info = await self._sql(work, store_snapshot, name, comment, base, snapshot, systems, ended, timeout=LONG)
         await self.post_many([(device.Selected, info.name), (device.SnapshotName, ""), (device.Comment, "")])
         await self.listing.refresh()
         text = f"{info.name}: {reports.settings_text(snapshot.count)} are stored"
         return f"{text}; {reports.unreadable(missing)}" if missing else text
+
+    def _with_settings(self, snapshot: Snapshot) -> dict[str, str]:
+        """System -> prefix, but for those that have no configuration: this time or, of a silent one, the last time."""
+        for system, settings in snapshot.settings.items():
+            if settings or snapshot.conditions[system].missing:
+                self._bare.discard(system)
+            else:
+                self._bare.add(system)
+        return {system: prefix for system, prefix in self.systems.items() if system not in self._bare}
 
     async def _compare(self, work: Work) -> str:
         selected, scope = await self._look(work)

@@ -21,7 +21,7 @@ PERIOD = 10.0
 """Seconds between two looks at what `owl runkey` and others have done to the databases."""
 
 Chosen = tuple["RunkeyInfo", str]
-"""A runkey, and its tree as JSON."""
+"""A runkey, and its tree as JSON; "" when that is shown already."""
 
 
 class Listing:
@@ -50,13 +50,13 @@ class Listing:
     async def refresh(self) -> None:
         """Read lists and selection from the databases; DbError."""
         device = self._device
-        name, text = device.Selected.value, device.Search.value
+        name, text, shown = device.Selected.value, device.Search.value, device.SelectedId.value
 
         def read(store: Store) -> tuple[str, str, int, Chosen | None]:
             every = browse.newest_first(store)
             found = browse.newest_first(store, text) if text else every
             dirty = sum(1 for info in every if info.where == "staging" and not info.committed)
-            chosen = _look_up(store, name) if name and taken(store, name) else None
+            chosen = _look_up(store, name, shown) if name and taken(store, name) else None
             return browse.list_text(every, LIST_BYTES), browse.list_text(found, LIST_BYTES), dirty, chosen
 
         every, found, dirty, chosen = await self._databases.run(MYSELF, read, what="lists")
@@ -110,6 +110,6 @@ class Listing:
             await self._ioc.invalidate(device.DiffCount, AlarmStatus.UDF)
 
 
-def _look_up(store: Store, name: str) -> Chosen:
+def _look_up(store: Store, name: str, shown: str = "") -> Chosen:
     info = store.find(name).info(name)
-    return info, browse.tree_text(store, name, "/", LIST_BYTES)
+    return info, "" if info.root == shown else browse.tree_text(store, name, "/", LIST_BYTES)

@@ -89,7 +89,7 @@ class RunkeyPvs(Device):
         doc="The runkey that commands act on; empty: none")  # fmt: skip
     SelectedId = readback(str, initial="", archive=MONITOR, doc="Id of its root object")
     SelectedHash = readback(Text(HASH_BYTES), initial="", archive=MONITOR, doc="Hash of all of it, hexadecimal")
-    SelectedInfo = readback(Text(4000), initial="", doc="Who made it, when and why, where it is: JSON")
+    SelectedInfo = readback(Text(16384), initial="", doc="Who made it, when and why, where it is: JSON")
 
     SnapshotName = setpoint(str, initial="", asg="OPERATOR", lane="name",
         doc="What the next snapshot is called; empty: by date and time")  # fmt: skip

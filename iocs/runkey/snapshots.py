@@ -67,7 +67,7 @@ def taken(store: Store, name: str) -> bool:
 
 def missing_of(snapshot: Snapshot, systems: dict[str, str]) -> dict[str, str]:
     """What could not be read -> why; of a subsystem that says nothing its catalogue."""
-    catalogues = {f"{systems[system]}IOC:Catalogue": why for system, why in snapshot.unread.items()}
+    catalogues = {f"{systems[s]}IOC:Catalogue": why for s, why in snapshot.unread.items() if s in systems}
     return {**catalogues, **snapshot.missing}
 
 
@@ -82,13 +82,6 @@ def _payloads(snapshot: Snapshot, system: str, prefix: str, taken_at: datetime) 
     }
 
 
-def _worth_it(snapshot: Snapshot, system: str) -> bool:
-    """A subsystem without any configuration (this IOC's own kind) is no part of a runkey."""
-    if system in snapshot.unread:
-        return True
-    return bool(snapshot.settings[system] or snapshot.conditions[system].missing)
-
-
 def store_snapshot(
     store: Store,
     name: str,
@@ -100,15 +93,11 @@ def store_snapshot(
 ) -> RunkeyInfo:
     """Store `snapshot` as the runkey `name` of the staging area, made from the runkey `base` ("": from nothing).
 
-    `systems`: system -> prefix. `ended` tells, before anything is written, that nobody wants it any more. Exists,
-    BadInput, Forbidden, Unavailable; InterruptedError when it has ended.
+    `systems`: system -> prefix, of those that have settings. `ended` tells, before anything is written, that nobody
+    wants it any more. Exists, BadInput, Forbidden, Unavailable; InterruptedError when it has ended.
     """
     at = datetime.now(UTC)
-    parts = {
-        system: _payloads(snapshot, system, prefix, at)
-        for system, prefix in systems.items()
-        if _worth_it(snapshot, system)
-    }
+    parts = {system: _payloads(snapshot, system, prefix, at) for system, prefix in systems.items()}
     incomplete = [INCOMPLETE] if missing_of(snapshot, systems) else []
     if ended():
         raise InterruptedError

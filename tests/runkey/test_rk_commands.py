@@ -283,6 +283,12 @@ async def test_commit(stand: RkStand) -> None:
     assert await stand.get("DiffCount") == 0
     # a snapshot may be made from what is committed, which stays as it is
     assert await snapshot(stand, "from the kept one") == "from the kept one"
+    with stand.store() as store:
+        store.staging.delete("to keep")
+    await stand.put("Selected", "to keep")
+    assert await snapshot(stand, "from the backend") == "from the backend"
+    with stand.store() as store:
+        assert [r.runkey for r in store.staging.log("from the backend")][:2] == ["from the backend", "to keep"]
 
 
 async def test_what_the_command_line_does_is_seen(stand: RkStand) -> None:

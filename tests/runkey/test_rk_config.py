@@ -121,3 +121,14 @@ def test_backend_none_may_be_said_or_left_out(write, tmp_path: Path) -> None:
         site = load_site(write(text), tmp_path)
         assert site.iocs[0].backend == "none"
         assert site.prefixes() == ["T:RK:"]
+
+
+def test_a_backend_on_the_command_line(write, tmp_path: Path) -> None:
+    import subprocess
+
+    from support import owl
+
+    argv = owl("ioc", "runkey", "--site", str(write(SITE)), "--state", str(tmp_path), "--backend", "sim")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert 'runkey has no device; should be "none"' in done.stderr
