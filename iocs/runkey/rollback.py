@@ -14,7 +14,7 @@ from iocs.runkey.journal import Book, ItemState
 from iocs.runkey.outcome import Track
 from iocs.runkey.plan import CircleError, Put, Scope, blocks_of, dependents, in_levels, order_of, way_back
 from iocs.runkey.reading import same
-from iocs.runkey.settings import show_value
+from iocs.runkey.settings import Value, show_value
 from iocs.runkey.writing import Level, Writer, has_already, show_now
 
 RETRY = 0.5
@@ -30,6 +30,8 @@ class Rollback:
         """PV -> why it is not as before."""
         self._numbers: dict[str, list[Put]] = {}
         self._reasons: dict[str, str] = {}
+        self._expected: dict[str, Value | None] = {}
+        """What PVs that are still to go back have become by the way back of others."""
 
     async def run(self) -> None:
         """All of it."""
@@ -37,13 +39,16 @@ class Rollback:
         for put in track.written:
             self._numbers.setdefault(put.pv, []).append(put)
             self._reasons.setdefault(put.pv, track.state(put).message)
-        for put in track.written:
-            if put.old is None and put.pv not in self.failed:
-                self._give_up(put.pv, "it had no valid value before")
-        await self._round(way_back(track.written))
+        back = way_back(track.written, self.scope.before)
+        for pv in self._numbers.keys() - {put.pv for put in back}:
+            self._give_up(pv, "it had no valid value before")
+        await self._round(back)
         moved = await self._moved()
         if moved:
+            self._expected.clear()
             await self._round(moved)
+            for put in await self._moved(tell=False):
+                self._give_up(put.pv, "another put of the way back has moved it again")
         track.notes += [f"{pv}: {why}" for pv, why in self.failed.items() if pv not in self._numbers]
 
     async def _round(self, back: Sequence[Put]) -> None:
@@ -67,6 +72,7 @@ class Rollback:
                 else:
                     ready.append(put)
             await self._level(ready, deadline)
+            await self._follow(ready, [put for later in levels[index:] for put in later])
 
     async def _level(self, puts: Sequence[Put], deadline: float) -> None:
         waiting = {put.pv: put for put in puts}
@@ -86,6 +92,14 @@ class Rollback:
             self._give_up(pv, unreachable[pv])
         await self._note([self.track.state(one) for one in mine])
 
+    async def _follow(self, done: Sequence[Put], later: Sequence[Put]) -> None:
+        """What the way back of these has made of PVs that come after them is no change of somebody else."""
+        ours = dependents([put.pv for put in done], self.scope.catalogue.items)
+        moved = [put.item for put in later if put.pv in ours]
+        if moved:
+            live, _ = await self.writer.look(moved)
+            self._expected.update({pv: one.known for pv, one in live.items()})
+
     async def _try(self, waiting: dict[str, Put]) -> dict[str, str]:
         """Put once; what could not be reached -> why. The rest is settled, one way or the other."""
         live, blockers = await self.writer.look([put.item for put in waiting.values()])
@@ -99,7 +113,9 @@ class Rollback:
                 unreachable[pv] = f"cannot be reached: {now.reason}"
             elif pv not in self.track.unclear and has_already(put.item, now, put.new):
                 self._settle(pv, "was as before already")
-            elif pv not in self.track.unclear and not same(put.item, now.value, put.old):
+            elif pv not in self.track.unclear and not (
+                same(put.item, now.value, put.old) or same(put.item, now.value, self._expected.get(pv))
+            ):
                 self._give_up(pv, f"left: somebody has changed it to {show_now(put.item, now)} meanwhile")
             elif blocks:
                 self._give_up(pv, "; ".join(blocks))
@@ -128,7 +144,7 @@ class Rollback:
                 self._give_up(put.pv, why)
         return unreachable
 
-    async def _moved(self) -> list[Put]:
+    async def _moved(self, tell: bool = True) -> list[Put]:
         """What was not written, or is settled, and is not as before; what may be put back of that."""
         settings = [s.pv for s in self.scope.settings if s.pv in self.scope.catalogue.items]
         items = [self.scope.catalogue.items[pv] for pv in settings if pv in self.scope.before]
@@ -144,10 +160,12 @@ class Rollback:
                 continue
             was, is_ = (show_value(one, item.units, item.precision) for one in (before.known, now.known))
             if item.pv in ours and item.writable:
-                self.track.notes.append(f"{item.pv}: moved to {is_} by other puts, and put back to {was}")
                 moved.append(Put(item, now.known, before.known))
+                note = f"{item.pv}: moved to {is_} by other puts, and put back to {was}"
             else:
-                self.track.notes.append(f"{item.pv}: was {was} before, is {is_} now; the apply did not write it")
+                note = f"{item.pv}: was {was} before, is {is_} now; the apply did not write it"
+            if tell:
+                self.track.notes.append(note)
         return moved
 
     def _all(self, pv: str) -> list[Put]:
