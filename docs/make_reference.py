@@ -47,7 +47,8 @@ def process_variables() -> str:
     kinds = ioc_kinds()
     parts = ["# PVs of the demo", "", "Made by `docs/make_reference.py` from what the IOCs declare.", ""]
     for entry in site.iocs:
-        ioc = load_object(kinds[entry.kind].build)(entry, lambda: "tcp://127.0.0.1:1")
+        kind = kinds[entry.kind]
+        ioc = load_object(kind.build)(entry, (lambda: "tcp://127.0.0.1:1") if kind.needs_device else site)
         parts.append(catalogue_markdown(_one_of_each(catalogue(entry.prefix, ioc.pvdb.values()))))
     config: Any = site.services["archiver"]
     parts.append(catalogue_markdown(catalogue(config.ioc_prefix(site.prefix), build(site, config).pvdb.values())))

@@ -38,6 +38,7 @@ RUNKEY, a name and what it means now::
     {"runkey": RUNKEY, "path": "/FELIX1/OB1/FE3", "payload": PAYLOAD, "content": what the JSON says | "text" | null,
      "base64": "…" | null}
 
+`payload` is null for the role `chip`, which stands for a front-end's whole file and is no payload of its own.
 `content` for the formats json and text, `base64` for pixels and raw. Pixel maps: meta has `cols` and `rows`; a byte a
 pixel, column after column (`index = col * rows + row`): bit 0 Enable, 1 InjEn, 2 Hitbus, 3 to 6 size of TDAC, 7 its
 sign.
@@ -47,6 +48,11 @@ sign.
     {"a": RUNKEY, "b": RUNKEY, "same": false, "counts": {"objects": 3, "registers": 2, "pixels": 17, "setpoints": 0, …},
      "added": […], "removed": […], "parents": […], "groups": […], "changes": […], "more": 0}
     (`db.compare` says it in full)
+
+`snapshot`, `compare`, `apply`, `abort --json`: what came of it; exit code 1 when it failed, or something differs::
+
+    {"command": "apply", "ok": true, "reason": "", "runkey": "before shift", "digest": HEX, "state": "Idle",
+     "message": "…", "differences": 0, "report": "…", "plan": "…"}
 
 `log NAME --json`: newest first, across clones::
 

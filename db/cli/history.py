@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -54,11 +55,7 @@ def log(
 
     with opened(site, state) as store:
         target = resolve(store, name, backend)
-        revisions = target.runkeys.log(target.info.name)
-        numbers = [r.id for r in revisions]
-        if target.past and target.info.revision in numbers:
-            revisions = revisions[numbers.index(target.info.revision) :]
-        revisions = revisions[: limit or None]
+        revisions = target.log()[: limit or None]
         if as_json:
             rows = [plain_revision(r, target.info.where) for r in revisions]
             print_json({"runkey": plain_runkey(target.info), "revisions": rows})
@@ -96,6 +93,8 @@ def blame(
 
     with opened(site, state) as store:
         target = resolve(store, name, backend)
+        if target.past:
+            fail(f"blame is of what a runkey is now; owl runkey log {shlex.quote(name)} says how it came to that", 2)
         node = target.node(path)
         full = key_of(target, node, key)
         revision = blame_value(target.runkeys, target.info.name, place(node), str(full))

@@ -14,7 +14,7 @@ from db.errors import NotFound
 
 if TYPE_CHECKING:
     from db.nodes import Node
-    from db.runkeys import RunkeyInfo, Runkeys
+    from db.runkeys import RevisionInfo, RunkeyInfo, Runkeys
     from db.store import Store
     from db.trees import Tree
 
@@ -33,8 +33,15 @@ class Target:
 
     @property
     def key(self) -> str:
-        """What `Runkeys` and `Store` know it by: its name, or the digest of an earlier revision."""
-        return self.info.digest if self.past else self.info.name
+        """What `Runkeys` and `Store` know it by: its name, or the id of an earlier revision."""
+        return self.info.revision if self.past else self.info.name
+
+    def log(self) -> list[RevisionInfo]:
+        """Its revision and those that it descends from, newest first, across clones."""
+        from db.heads import revision_chain
+
+        with self.runkeys.database.read() as connection:
+            return revision_chain(connection, self.info.revision, self.runkeys.where)
 
     def tree(self, view: str | None = "daq", payloads: bool = False) -> Tree:
         """All of it, without contents; payload infos at once, or when they are looked at."""
@@ -94,18 +101,37 @@ def _in_one(runkeys: Runkeys, word: str) -> Target | None:
     if runkeys.exists(word):
         return Target(runkeys, runkeys.info(word))
     name, at, number = word.rpartition("@")
-    if not at or not number.isdigit() or not runkeys.exists(name):
+    if not at or not number.isdigit():
         return None
+    if not runkeys.exists(name):
+        return _numbered(runkeys, name, int(number), None)
     info = runkeys.info(name)
     if int(number) == info.number:
         return Target(runkeys, info)
-    for revision in runkeys.log(name):
-        if revision.runkey == name and revision.number == int(number):
-            return _at(runkeys, info, revision)
+    if (found := _numbered(runkeys, name, int(number), info)) is not None:
+        return found
     raise NotFound(f"{name!r} has no revision {number}; its last is {info.number}")
 
 
-def _at(runkeys: Runkeys, info: RunkeyInfo, revision: Any) -> Target:
+def _numbered(runkeys: Runkeys, name: str, number: int, info: RunkeyInfo | None) -> Target | None:
+    """A revision of a name, even of one that is not there any more (None) but in the history of others."""
+    from db.heads import RunkeyInfo, revision_info, revisions
+    from db.models import Revision
+
+    wanted = revisions().where(Revision.runkey == name, Revision.number == number)
+    with runkeys.database.read() as connection:
+        row = connection.execute(wanted).first()
+    if row is None:
+        return None
+    past = revision_info(row, runkeys.where)
+    if info is None:
+        said = (past.action, past.author, past.created, past.comment)
+        info = RunkeyInfo(name, past.id, number, past.root, past.digest, *said, False, (), runkeys.where)
+        return Target(runkeys, info, past=True)
+    return _at(runkeys, info, past)
+
+
+def _at(runkeys: Runkeys, info: RunkeyInfo, revision: RevisionInfo) -> Target:
     past = replace(
         info,
         name=revision.runkey,
@@ -117,6 +143,7 @@ def _at(runkeys: Runkeys, info: RunkeyInfo, revision: Any) -> Target:
         author=revision.author,
         created=revision.created,
         comment=revision.comment,
+        tags=(),
     )
     return Target(runkeys, past, past=revision.id != info.revision)
 

@@ -93,7 +93,7 @@ def summary(store: Store, target: Target) -> Summary:
         info=target.info,
         tree=tree,
         others=others,
-        revisions=target.runkeys.log(target.info.name),
+        revisions=target.log(),
         types=types,
         roles=roles,
         size=size,

@@ -35,6 +35,17 @@ def test_log_goes_on_into_what_was_cloned(changed: Shell):
     assert first["author"] == "anna" and first["parent"] is None and last["parent"] == document["revisions"][1]["id"]
 
 
+def test_the_past_of_a_name_that_is_gone(changed: Shell):
+    changed.ok("rename", "tuned", "other")
+    assert changed.ok("show", "tuned@2", "--json").json["runkey"]["comment"] == "less noise"
+    assert changed.ok("log", "tuned@2", "--json").json["revisions"][-1]["runkey"] == STAND
+    assert changed("diff", STAND, "tuned@2", "--json").json["counts"]["registers"] == 1
+    changed.ok("clone", "tuned@2", "as it was")
+    assert changed.ok("get", "as it was", FE3, "config").raw == changed.ok("get", "tuned@2", FE3, "config").raw
+    changed.no(1, "show", "tuned@77")
+    assert "blame is of what a runkey is now" in changed.no(2, "blame", "tuned@3", FE3, "DiffTh1L")
+
+
 def test_blame_names_who_when_and_why(changed: Shell):
     lines = changed.ok("blame", "tuned", FE3, "DiffTh1L").out.splitlines()
     assert lines[0] == f"{FE3} DiffTh1L = 301" and lines[2] == "edit: less noise"
