@@ -12,6 +12,7 @@ import orjson
 from db.chips.pixels import decode, unpack
 from db.chips.registers import chip_type
 from db.errors import BadInput, NotFound
+from db.exchange.outgoing import address, node_at
 
 if TYPE_CHECKING:
     from db.heads import RevisionInfo
@@ -38,19 +39,18 @@ def blame_value(runkeys: Runkeys, name: str, path: str, key: str) -> RevisionInf
     whole payload. BadInput for a key that means nothing, NotFound for a value that is not there.
     """
     kind, colon, inner = key.partition(":")
-    tree = runkeys.tree(name, view=None)
-    node = tree.node(path)
+    node = node_at(runkeys.tree(name, view=None), path)
     if kind in OBJECT and (colon or kind == "serial"):
-        return _blame_object(runkeys, name, path, kind, inner)
+        return _blame_object(runkeys, name, node, kind, inner)
     info = node.payloads.get(kind)
     if info is None:
         raise NotFound(f"{node.path} has no payload {kind!r}; it has {', '.join(node.payloads) or 'none'}")
     if not inner:
-        return runkeys.blame(name, path, kind)
+        return runkeys.blame(name, address(node), kind)
     value = reader(info, inner)
     if value(runkeys.payload_by_hash(info.sha256)) is ABSENT:
         raise NotFound(f"{node.path} {kind}: has no {inner!r}")
-    return runkeys.blame(name, path, kind, value)
+    return runkeys.blame(name, address(node), kind, value)
 
 
 def reader(info: PayloadInfo, inner: str) -> Callable[[bytes], Any]:
@@ -141,15 +141,14 @@ def _pixel_reader(chip: str, inner: str) -> Callable[[bytes], Any]:
     return read
 
 
-def _blame_object(runkeys: Runkeys, name: str, path: str, kind: str, inner: str) -> RevisionInfo:
-    def value(node: Node) -> Any:
+def _blame_object(runkeys: Runkeys, name: str, node: Node, kind: str, inner: str) -> RevisionInfo:
+    def value(at: Node) -> Any:
         if kind == "serial":
-            return node.serial
-        said = node.edge if kind == "edge" else node.meta
+            return at.serial
+        said = at.edge if kind == "edge" else at.meta
         return _exact(said[inner]) if inner in said else ABSENT
 
-    node = runkeys.tree(name, view=None).node(path)
     if value(node) is ABSENT:
         said = node.edge if kind == "edge" else node.meta
         raise NotFound(f"{node.path} has no {kind} {inner!r}; it has {', '.join(said) or 'none'}")
-    return runkeys.blame_node(name, path, value)
+    return runkeys.blame_node(name, address(node), value)

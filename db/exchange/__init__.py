@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from db.errors import BadInput, Exists, NotFound
 from db.exchange import bundle, folder, yarr
 from db.exchange.incoming import Incoming, digests, objects
-from db.exchange.outgoing import Report
+from db.exchange.outgoing import Report, address, node_at
 from db.exchange.update import update
 from db.nodes import NewObject
 
@@ -113,7 +113,8 @@ def import_below(
     incoming = read(source, kind, progress)
     root = incoming.root
     with runkeys.edit(name, comment, "import") as edit:
-        above = runkeys.tree(edit.base.root, None).node(parent)
+        above = node_at(runkeys.tree(edit.base.root, None), parent)
+        place = address(above)
         if root.type == "runkey":
             if root.payloads or root.meta:
                 raise BadInput(f"{source}: is a runkey with payloads or metadata of its own, which have no place here")
@@ -121,14 +122,14 @@ def import_below(
         else:
             parts = [(root, incoming.view, incoming.pos, incoming.edge)]
         for item, view, pos, edge in parts:
-            there = above.child(item.name, view)
+            there = next((c for c in above.children if (c.name, c.view) == (item.name, view)), None)
             if there is None:
-                edit.add(parent, item, view, pos, edge)
+                edit.add(place, item, view, pos, edge)
             elif not replace:
                 raise Exists(f"{above.path} of {name} has a {item.name!r} already")
             elif there.type != item.type:
-                edit.remove(there.path)
-                edit.add(parent, item, view, there.pos, there.edge)
+                edit.remove(address(there))
+                edit.add(place, item, view, there.pos, there.edge)
             else:
                 update(edit, there, item)
     return edit.result, _report(incoming)

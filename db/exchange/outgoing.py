@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from db.edit import parse_path
+from db.errors import BadInput, NotFound
 from db.exchange.files import MAX_DEPTH, MAX_FILE, MAX_OBJECTS
-from db.nodes import Node, PayloadInfo
-from db.trees import load, read_tree
+from db.nodes import VIEW, Node, PayloadInfo
+from db.trees import Tree, alike, load, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +81,35 @@ def outgoing(store: Store | Runkeys, runkey: str, path: str) -> Iterator[Outgoin
     root = runkeys.root(runkey)
     with runkeys.database.read() as connection:
         tree = read_tree(connection, root, None, payloads=True)
-        yield Outgoing(connection, runkey, tree.node(path))
+        yield Outgoing(connection, runkey, node_at(tree, path))
+
+
+def node_at(tree: Tree, path: str) -> Node:
+    """What is at a path (`/FELIX1/OB1`, `power:/PSU1`) of a tree of all views. NotFound."""
+    view, names = parse_path(path)
+    if view == VIEW:
+        return tree.node(path)
+    node = tree.root
+    for name in names:
+        child = node.child(name, view)
+        if child is None:
+            there = (c.name for c in node.children if c.view == view)
+            raise NotFound(f"{node.path} has no {name!r} in view {view}{alike(name, there)}")
+        node = child
+    return node
+
+
+def address(node: Node) -> str:
+    """The path that an edit knows a node by. BadInput when several views lead to it."""
+    views = set()
+    here = node
+    while here.parent is not None:
+        views.add(here.view)
+        here = here.parent
+    if len(views) > 1:
+        raise BadInput(f"{node.path}: no path of one view leads there ({', '.join(sorted(views))})")
+    view = views.pop() if views else VIEW
+    return node.path if view == VIEW else f"{view}:{node.path}"
 
 
 def runkeys_of(store: Store | Runkeys, runkey: str) -> Runkeys:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from db.errors import BadInput
 from db.exchange.incoming import digests, objects
-from db.nodes import VIEW, NewChild, NewObject, Node
+from db.exchange.outgoing import address
+from db.nodes import VIEW, NewChild, NewObject, NewPayload, Node, PayloadInfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +29,14 @@ def update(edit: Edit, node: Node, new: NewObject) -> None:
     elif node.parent is None:
         raise BadInput("/: a runkey with several views can't be replaced; import it under a new name")
     else:
-        edit.remove(node.path)
-        edit.add(node.parent.path, new, node.view, node.pos, node.edge)
+        edit.remove(address(node))
+        edit.add(address(node.parent), new, node.view, node.pos, node.edge)
 
 
 def _simple(node: Node, new: NewObject) -> bool:
     """Whether a path of the usual view leads to everything, and metadata can be set key by key."""
+    if node.view not in ("", VIEW) or node.path != address(node):
+        return False
     if any(n.view not in ("", VIEW) or _has_none(n.edge) for n in node.walk() if n is not node):
         return False
     return all(
@@ -57,8 +61,9 @@ def _object(edit: Edit, node: Node, new: NewObject, found: dict[int, bytes]) -> 
     for role in node.payloads:
         if role not in roles:
             edit.drop(path, role)
-    for payload in new.payloads:  # one that is equal is stored as the one that was there
-        edit.put(path, payload.role, payload.content, payload.type, payload.format, payload.name, payload.meta)
+    for payload in new.payloads:
+        if not _same(payload, node.payloads.get(payload.role)):
+            edit.put(path, payload.role, payload.content, payload.type, payload.format, payload.name, payload.meta)
     wanted = {child.object.name: child for child in new.children if isinstance(child.object, NewObject)}
     for child in node.children:
         if child.name not in wanted:
@@ -66,6 +71,16 @@ def _object(edit: Edit, node: Node, new: NewObject, found: dict[int, bytes]) -> 
     there = {child.name: child for child in node.children}
     for name, child in wanted.items():
         _child(edit, path, there.get(name), child, found)
+
+
+def _same(new: NewPayload, old: PayloadInfo | None) -> bool:
+    return old is not None and (new.type, new.format, new.name, dict(new.meta), sha256(new.content).hexdigest()) == (
+        old.type,
+        old.format,
+        old.name,
+        old.meta,
+        old.sha256,
+    )
 
 
 def _child(edit: Edit, parent: str, old: Node | None, child: NewChild, found: dict[int, bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from exchange_trees import quick_chip, setpoints
+from exchange_trees import quick_chip, setpoints, two_views
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -139,3 +139,14 @@ def test_a_child_that_came_later(store: Store, name: str) -> None:
         edit.add("/FELIX1/OB1", NewObject("frontend", "FE9", payloads=quick_chip(1)), edge={"rx": 1})
     assert blame_value(store.staging, name, "/FELIX1/OB1/FE9", "config:GlobalConfig.DiffTh2").comment == "new chip"
     assert blame_value(store.staging, name, "/FELIX1/OB1/FE9", "edge:rx").comment == "new chip"
+
+
+def test_in_another_view(store: Store) -> None:
+    store.staging.create("views", two_views(), "made")
+    with store.staging.edit("views", "moved") as edit:
+        edit.set_edge("power:/PSU/FE1", channel=4)
+    for path in ("power:/PSU/FE1", "/PSU/FE1"):
+        assert blame_value(store.staging, "views", path, "edge:channel").comment == "moved"
+        assert blame_value(store.staging, "views", path, "pixels:0,0").comment == "made"
+    with pytest.raises(NotFound, match="in view power"):
+        blame_value(store.staging, "views", "power:/OB1", "config")

@@ -474,6 +474,19 @@ def test_a_link_to_a_folder(store: Store, tmp_path: Path) -> None:
         assert digest(read(tmp_path / f"latest {kind}").root) == made.digest
 
 
+def test_part_of_another_view(store: Store, tmp_path: Path) -> None:
+    store.staging.create("a", two_views())
+    export_runkey(store, "a", tmp_path / "psu", "folder", "power:/PSU")
+    with store.staging.edit("a", "spoilt") as edit:
+        edit.set_serial("power:/PSU/FE1", "broken")
+    with pytest.raises(Exists):
+        import_below(store.staging, "a", "/", tmp_path / "psu")
+    import_below(store.staging, "a", "/", tmp_path / "psu", replace=True)
+    tree = store.staging.tree("a", None)
+    assert tree.node("/PSU/FE1").serial == "" and tree.node("/PSU").view == "power"
+    assert tree.node("/OB1/FE1").serial == "broken"  # that place was not imported
+
+
 _KILL = """
 import os, signal, sys
 from pathlib import Path
