@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from db_servers import fresh_url
 from runkey_shell import STAND, Shell
 
 from db.bench import Line, Report, Result
@@ -111,3 +113,18 @@ def test_ratios_of_servers():
     assert [report.ratio(slow, line) for line in slow.lines] == [2.0, 3.0]
     assert report.ratio(fast, fast.lines[0]) is None
     assert [line.reached for line in slow.lines] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_bench_of_a_server(empty: Shell, tmp_path: Path, kind: str):
+    pair = f"{fresh_url(kind)},{fresh_url(kind)}"
+    report = empty.ok("bench", "--fe", 60, "--servers", "--url", pair, "--folder", tmp_path, "--json").json
+    first, second = report["results"]
+    assert (first["dialect"], second["dialect"]) == ("sqlite", kind)
+    assert "password" not in second["url"]
+    ratios = {line["key"]: line["ratio"] for line in second["lines"]}
+    assert set(ratios) == {line["key"] for line in first["lines"]} - {"chip_files"}
+    assert all(ratio > 0 for ratio in ratios.values())
+    # they are empty again, so that the same is possible once more
+    lines = empty.ok("bench", "--fe", 20, "--url", pair, "--folder", tmp_path).out.splitlines()
+    assert lines[1].split() == ["what", kind, "wanted"]
