@@ -128,7 +128,9 @@ class Store:
                 published = exists(target, name)
             if published or info.committed or (info.action == "commit" and comment in ("", info.comment)):
                 return info.revision
-            revision = add_revision(connection, name, info.root, info.revision, "commit", comment, self.who)
+            revision = add_revision(
+                connection, name, info.root, info.revision, "commit", comment or info.comment, self.who
+            )
             move_head(connection, info, revision)
             return revision
 

@@ -180,7 +180,7 @@ def test_revisions_of_one_number(store: Store) -> None:
     store.staging.create("number", detector(2), "two")
     assert store.staging.info("number").number == 1
     store.commit("number")
-    assert [r.comment for r in store.backend.log("number")] == ["", "two"]
+    assert [r.comment for r in store.backend.log("number")] == ["two", "two"]
     assert [r.comment for r in store.backend.log("number b")] == ["", "", "one"]
     assert not verify(store.backend.database)
 
