@@ -34,6 +34,7 @@ from owlshift.ioc.link import Client as Putter
 from owlshift.site import IocEntry, Site
 
 if TYPE_CHECKING:
+    from db.heads import RunkeyInfo
     from db.store import Store
 
 log = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ class RunkeyIoc(Ioc):
         ended = work.abort.is_set
         info = await self._sql(work, store_snapshot, name, comment, base, snapshot, systems, ended, timeout=LONG)
         await self.post_many([(device.Selected, info.name), (device.SnapshotName, ""), (device.Comment, "")])
-        await self.listing.refresh()
+        await self.listing.stored(info)
         text = f"{info.name}: {reports.settings_text(snapshot.count)} are stored"
         return f"{text}; {reports.unreadable(missing)}" if missing else text
 
@@ -351,9 +352,9 @@ class RunkeyIoc(Ioc):
         name = work.runkey = self.device.Selected.value
         if not name:
             raise PutRefused("no runkey is selected: put a name to Selected")
-        await self._sql(work, _commit, name, self.device.Comment.value.strip(), timeout=LONG)
+        info = await self._sql(work, _commit, name, self.device.Comment.value.strip(), timeout=LONG)
         await self.post(self.device.Comment, "")
-        await self.listing.refresh()
+        await self.listing.stored(info)
         return f"{name} is committed to the backend"
 
     async def _refresh(self, work: Work) -> str:
@@ -421,8 +422,8 @@ def _may_operate(store: Store) -> None:
         require(connection, store.who, "operator")
 
 
-def _commit(store: Store, name: str, comment: str) -> None:
-    store.commit(name, comment)
+def _commit(store: Store, name: str, comment: str) -> RunkeyInfo:
+    return store.commit(name, comment)
 
 
 def build(entry: IocEntry, site: Site) -> RunkeyIoc:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from db.heads import RunkeyInfo
     from db.store import Store
 
+log = logging.getLogger(__name__)
+
 PERIOD = 10.0
 """Seconds between two looks at what `owl runkey` and others have done to the databases."""
 
@@ -68,6 +70,14 @@ class Listing:
             await self._ioc.post(device.Selected, "")
             await self._ioc.message(f"{name}, which was selected, does not exist any more", logging.WARNING)
         await self._show(chosen)
+
+    async def stored(self, info: RunkeyInfo) -> None:
+        """`info` was stored and is selected: `refresh`, or as much of it as can be had."""
+        try:
+            await self.refresh()
+        except DbError as error:
+            log.warning("lists are not read anew: %s", error)
+            await self._show((info, "{}"))
 
     async def search(self, text: str) -> None:
         """Post what `text` finds."""

@@ -69,7 +69,15 @@ def _site_text(name: str, port: int, urls: Mapping[str, str], config: str, acces
 class RkStand:
     """The processes, each of which a test may kill and start again."""
 
-    def __init__(self, folder: Path, kind: str = "sqlite", *, config: str = "", acf: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: str = "sqlite",
+        *,
+        config: str = "",
+        acf: str = "",
+        areas: tuple[str, ...] = ("staging", "backend"),
+    ) -> None:
         self.folder = folder
         self.kind = kind
         self.prefix = unique_prefix()
@@ -77,7 +85,7 @@ class RkStand:
         self.env: dict[str, str] = {}
         urls: dict[str, str] = {}
         if kind != "sqlite":
-            for area in ("staging", "backend"):
+            for area in areas:
                 url = make_url(fresh_url(kind))
                 self.env["OWLSHIFT_DB_PASSWORD"] = str(url.password)
                 urls[area] = url._replace(password=None).render_as_string()

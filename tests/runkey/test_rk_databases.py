@@ -142,6 +142,23 @@ async def test_a_server_that_hangs(served) -> None:
     assert await stand.get("DiffCount") == 16
 
 
+async def test_only_the_backend_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the staging area can be applied all the same."""
+    kind = next((kind for kind in ("postgresql", "mariadb") if not db_servers.missing(kind)), None)
+    if kind is None:
+        pytest.skip("no database server is installed (.ci/db-servers installs them)")
+    with db_servers.SERVERS[kind]() as server:
+        monkeypatch.setitem(db_servers._running, kind, server)
+        with stand_of(tmp_path, kind, config="health = 0.2", areas=("backend",)) as stand:
+            name = await prepare(stand)
+            server.kill()
+            await away(stand)
+            await stand.put("Apply", 1)
+            assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
+            assert str(await stand.get("Applied")) == name
+            assert "the backend database" in await stand.refused("Commit")
+
+
 def _signal(pid: int, number: int) -> None:
     import psutil
 
