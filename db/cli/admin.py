@@ -94,7 +94,7 @@ def user_disable(
 
 def audit(
     subject: Annotated[
-        str | None, typer.Argument(metavar="[SUBJECT]", help="A runkey, tag, user, device or PV; with * and ?.")
+        str | None, typer.Argument(metavar="SUBJECT", help="A runkey, tag, user, device or PV; with * and ?.")
     ] = None,
     user: Annotated[str | None, typer.Option("--user", "-u", help="Who did it; with * and ?.")] = None,
     action: Annotated[str | None, typer.Option("--action", "-a", help="For example 'runkey.*'.")] = None,

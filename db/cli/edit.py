@@ -300,7 +300,7 @@ def rm(
     path: PathArgument,
     role: Annotated[
         str | None,
-        typer.Argument(metavar="[ROLE]", help="A payload, instead of the object.", autocompletion=complete.roles),
+        typer.Argument(metavar="ROLE", help="A payload, instead of the object.", autocompletion=complete.roles),
     ] = None,
     yes: YesOption = False,
     comment: CommentOption = "",

@@ -45,15 +45,15 @@ class TagType(StrEnum):
 TagArgument = Annotated[str, typer.Argument(metavar="TAG", show_default=False, autocompletion=complete.tags)]
 OnRunkey = Annotated[
     str | None,
-    typer.Argument(metavar="[NAME]", show_default=False, help="A runkey.", autocompletion=complete.names),
+    typer.Argument(metavar="NAME", show_default=False, help="A runkey.", autocompletion=complete.names),
 ]
 OnPath = Annotated[
     str | None,
-    typer.Argument(metavar="[PATH]", help="An object of it, instead of all.", autocompletion=complete.paths),
+    typer.Argument(metavar="PATH", help="An object of it, instead of all.", autocompletion=complete.paths),
 ]
 OnRole = Annotated[
     str | None,
-    typer.Argument(metavar="[ROLE]", help="A payload of that, instead.", autocompletion=complete.roles),
+    typer.Argument(metavar="ROLE", help="A payload of that, instead.", autocompletion=complete.roles),
 ]
 TypeOption = Annotated[TagType, typer.Option("--type", "-t", case_sensitive=False, help="What the tag is for.")]
 

@@ -31,7 +31,7 @@ WAIT = 5.0
 RunkeyArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NAME]",
+        metavar="NAME",
         show_default=False,
         help="A runkey; without it the selected one.",
         autocompletion=complete.names,
@@ -48,7 +48,7 @@ TimeoutOption = Annotated[
 def snapshot(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", show_default=False, help="Of the new runkey; without it the IOC makes one."),
+        typer.Argument(metavar="NAME", show_default=False, help="Of the new runkey; without it the IOC makes one."),
     ] = None,
     comment: CommentOption = "",
     as_json: JsonOption = False,

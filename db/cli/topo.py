@@ -201,7 +201,7 @@ def topo_path(
 
 @topo.command("show")
 def topo_show(
-    device: Annotated[str | None, typer.Argument(metavar="[DEVICE]", show_default=False)] = None,
+    device: Annotated[str | None, typer.Argument(metavar="DEVICE", show_default=False)] = None,
     view: SomeViewOption = None,
     at: AtOption = None,
     ever: Annotated[bool, typer.Option("--ever", help="Also what is no longer connected.")] = False,
