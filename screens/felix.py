@@ -346,7 +346,8 @@ class Felix(Display):
         found = [node for node in root.walk() if node.type == "frontend"]
         boards = sum(node.type == "optoboard" for node in root.walk())
         used = sum(bool(node.edge.get("enable", 1)) for node in found)
-        self.summary.show_text(f"{boards:,} optoboards · {len(found):,} front-ends, {used:,} enabled")
+        plural = "" if boards == 1 else "s"
+        self.summary.show_text(f"{boards:,} optoboard{plural} · {len(found):,} front-ends, {used:,} enabled")
 
     def _read_below(self, node: Node) -> None:
         self.frontends.objects.refused(node.path)  # all of a FELIX is read at once

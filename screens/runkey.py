@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from screens.parts.header import Header
 from screens.parts.pv import Pv
+from screens.parts.runkey_controls import Fact
 from screens.parts.runkey_data import Node, Runkey, Tree, read, read_list, read_tree, when
 from screens.parts.runkey_details import LogView, TagsView, reference
 from screens.parts.runkey_diff import DiffView
@@ -29,7 +30,7 @@ from screens.parts.runkey_list import RunkeyList, place
 from screens.parts.runkey_owl import Answer, Owl
 from screens.parts.runkey_tree import ObjectsView
 from screens.parts.runkey_viewer import PayloadViewer
-from screens.parts.widgets import Message, caption, restyle, stacked
+from screens.parts.widgets import caption, restyle, stacked
 
 FIRST_DEPTH = 2
 NO_RUNKEYS = "There are no runkeys yet.\nA snapshot of the stand makes one (Panel), or an import: owl runkey import"
@@ -69,7 +70,7 @@ class RunkeyBrowser(Display):
         self.select = QPushButton("Select for apply", self)
         self.select.setProperty("role", "go")
         self.select.clicked.connect(self.select_for_apply)
-        self.selected = Message(f"{self.prefix}Selected", self, role="word")
+        self.selected = Fact(f"{self.prefix}Selected", self, role="word")
         self.selected.setMinimumWidth(90)
         self.tree = ObjectsView(self)
         self.viewer = PayloadViewer(self.owl, self)

@@ -81,7 +81,7 @@ class ReportView(QWidget):
         self.raw = raw
         if self._shown:
             self.stack.setCurrentWidget(self._page())
-            self.head.setVisible(not raw)
+            self.head.setVisible(not raw and bool(self.report.head))
 
     def _page(self) -> QWidget:
         return self.text if self.raw else self.table if self.report.rows else self.note

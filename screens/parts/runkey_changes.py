@@ -35,7 +35,7 @@ class Group:
         if self.pixels is not None:
             counts = {key: int(self.pixels.get(key) or 0) for key in ("enable", "injen", "hitbus", "tdac")}
             parts = [f"{name} {count:,}" for name, count in counts.items() if count]
-            return f"{int(self.pixels.get('changed') or 0):,} pixels ({', '.join(parts)})"
+            return f"{_count(int(self.pixels.get('changed') or 0), 'pixel')} ({', '.join(parts)})"
         if len(self.rows) == 1:
             where, before, after = self.rows[0]
             return f"{where}: {before} → {after}"

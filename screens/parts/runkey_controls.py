@@ -216,6 +216,8 @@ class RunkeyChoice(QComboBox):
         self.blockSignals(True)
         self.setCurrentIndex(self.findText(text))
         self.setEditText(text)
+        if edit is not None:
+            edit.setCursorPosition(0)  # of a long name, the beginning is shown
         self.blockSignals(False)
         self.setToolTip(f"{text or 'No runkey is selected'}\n{self.pv.name}")
 

@@ -42,7 +42,7 @@ class Runkey:
             created=str(entry.get("created") or ""),
             comment=str(entry.get("comment") or ""),
             committed=bool(entry.get("committed")),
-            tags=tuple(str(tag) for tag in entry.get("tags") or ()),
+            tags=tuple(str(tag).removeprefix("LABEL:") for tag in entry.get("tags") or ()),
         )
 
     @property

@@ -182,7 +182,7 @@ class JsonView(QWidget):
         words = self.filter.text().lower().split()
         root, values = build(self._document, words)
         self.model.show(root)
-        self.count.setText(f"{values:,} values" + (" and more" if values >= LARGEST else ""))
+        self.count.setText(f"{values:,} value{'' if values == 1 else 's'}" + (" and more" if values >= LARGEST else ""))
         self._open(words)
 
     def _open(self, words: list[str]) -> None:

@@ -58,7 +58,8 @@ class MapDifference:
         parts = [f"{name} {count:,}" for name, count in self.counts.items() if count]
         mean, rms = self.shift
         moved = f", TDAC by {mean:+.2f} ± {rms:.2f}" if self.counts["TDAC"] else ""
-        return f"{self.pixels:,} pixels differ: {', '.join(parts)}{moved}"
+        pixels = "1 pixel differs" if self.pixels == 1 else f"{self.pixels:,} pixels differ"
+        return f"{pixels}: {', '.join(parts)}{moved}"
 
 
 def difference(before: np.ndarray, after: np.ndarray) -> MapDifference:

@@ -17,6 +17,8 @@ from screens.parts.widgets import caption
 
 SIGNED = ("#3b6fd4", "#7fa6ee", "#20262c", "#f0b74a", "#fff2b0")
 """Negative blue, zero as dark as the background, positive yellow: told apart by every kind of colour vision."""
+AROUND = 3
+"""A single pixel that differs is drawn larger by so many on each side."""
 BAR = 56
 """Width in pixels of a colour bar with its numbers."""
 TWO = ("#2b3b55", "#ffd166")
@@ -52,7 +54,7 @@ class MapPlot(pg.PlotItem):
             if not title:
                 axis.setLabel(label, color=FOREGROUND)  # of several, there is no room for more than titles
         self.getAxis("left").setWidth(34 if title else 46)
-        self.cross = [pg.InfiniteLine(angle=angle, pen=pg.mkPen("#ffffff", width=1)) for angle in (90, 0)]
+        self.cross = [pg.InfiniteLine(angle=angle, pen=pg.mkPen("#ffffff70", width=1)) for angle in (90, 0)]
         for line in self.cross:
             line.setVisible(False)
             self.addItem(line, ignoreBounds=True)
@@ -290,10 +292,10 @@ def _steps(most: int, step: int) -> list[int]:
 
 
 def _widened(shift: np.ndarray) -> np.ndarray:
-    """Every value that is not 0 also at its neighbours."""
+    """Every value that is not 0 also at its neighbours, so that one pixel of 150,000 can be seen."""
     wide = shift.copy()
     for col, row in np.argwhere(shift):
-        area = wide[max(col - 1, 0) : col + 2, max(row - 1, 0) : row + 2]
+        area = wide[max(col - AROUND, 0) : col + AROUND + 1, max(row - AROUND, 0) : row + AROUND + 1]
         area[area == 0] = shift[col, row]
     return wide
 

@@ -29,6 +29,7 @@ from screens.parts.widgets import caption
 
 Index = QModelIndex | QPersistentModelIndex
 Row = Sequence[str]
+SINGULAR = {"entries": "entry", "intervals of validity": "interval of validity"}
 COLORS = {"warning": "#ffd83d", "fault": "#ff5c57", "invalid": "#ff6ef5", "gone": "#9aa5b1", "good": "#8fd694"}
 """As in the style sheet; a model can't be reached by it."""
 
@@ -201,4 +202,5 @@ class FilteredTable(QWidget):
 
     def _tell(self) -> None:
         total, shown = len(self.model.rows), self.proxy.rowCount()
-        self.count.setText(f"{total:,} {self._what}" if shown == total else f"{shown:,} of {total:,} {self._what}")
+        what = SINGULAR.get(self._what, self._what.removesuffix("s")) if total == 1 else self._what
+        self.count.setText(f"{total:,} {what}" if shown == total else f"{shown:,} of {total:,} {what}")

@@ -38,7 +38,7 @@ def runkey(name: str, number: int, where: str = "staging", tags: tuple[str, ...]
         "author": "anna@daq1",
         "created": f"2026-11-{1 + number % 20:02d}T{number % 24:02d}:15:{number % 60:02d}.250000+00:00",
         "comment": comment or f"after the tuning of run {1000 + number}",
-        "tags": list(tags),
+        "tags": [f"LABEL:{tag}" for tag in tags],
     }
 
 

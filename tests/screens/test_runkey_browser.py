@@ -91,7 +91,7 @@ def test_payloads_in_the_form_that_people_read(browser: Screen) -> None:
     json_view = "display.viewer.json"
     assert browser.get("display.viewer.stack.currentWidget() is display.viewer.json")
     browser.get(f"{json_view}.filter.setText('diffth1l')")
-    assert browser.get(f"{json_view}.count.text()") == "1 values"
+    assert browser.get(f"{json_view}.count.text()") == "1 value"
     picture(browser, "runkey_json")
     browser.get("click(display.viewer.buttons['pixels'])")
     wait_answered(browser)
