@@ -198,25 +198,30 @@ def order_of(puts: Sequence[Put], items: Mapping[str, Item]) -> dict[str, set[st
     What a PV comes after holds through PVs (of `items`) that stay as they are.
     """
     changed = {put.pv: put for put in puts}
-    before: dict[str, set[str]] = {pv: set() for pv in changed}
-    for put in puts:
-        goes_down = _goes_down(put)
-        seen: set[tuple[str, bool]] = set()
-        # (PV, whether all the way to it goes from values to their limits)
-        waiting = [(name, name in put.item.lower_first) for name in put.item.after]
-        while waiting:
-            name, limit = waiting.pop()
-            if (name, limit) in seen or name == put.pv:
+    every = {**items, **{put.pv: put.item for put in puts}}
+    earlier: dict[str, list[str]] = {pv: [] for pv in every}
+    for pv, item in every.items():
+        goes_down = pv in changed and _goes_down(changed[pv])
+        for name in item.after:
+            if name not in every:
                 continue
-            seen.add((name, limit))
-            if name not in changed:
-                through = items.get(name)
-                if through is not None:
-                    waiting += [(one, limit and one in through.lower_first) for one in through.after]
-            elif goes_down and limit:
-                before[name].add(put.pv)
+            if goes_down and name in item.lower_first:
+                earlier[name].append(pv)
             else:
-                before[put.pv].add(name)
+                earlier[pv].append(name)
+    before: dict[str, set[str]] = {}
+    for pv in changed:
+        found: set[str] = set()
+        seen: set[str] = set()
+        waiting = list(earlier[pv])
+        while waiting:
+            name = waiting.pop()
+            if name in changed:
+                found.add(name)
+            elif name not in seen:
+                seen.add(name)
+                waiting += earlier[name]
+        before[pv] = found
     return before
 
 
@@ -253,20 +258,23 @@ def in_levels(puts: Sequence[Put], items: Mapping[str, Item], first: int = 0) ->
     return tuple(levels)
 
 
-def way_back(written: Iterable[Put]) -> list[Put]:
-    """How to take back what was written: each PV once, from what it was given last to what it was first.
+def way_back(written: Iterable[Put], before: Mapping[str, Live] | None = None) -> list[Put]:
+    """How to take back what was written: each PV once, from what it was given last to what it was.
 
-    They go in the order that the same rules ask for on the way back. PVs without a value before cannot go back, and
-    are not among them.
+    That is what it was `before` everything, or before its first put. They go in the order that the same rules ask for
+    on the way back. PVs without a value before cannot go back, and are not among them.
     """
     first: dict[str, Put] = {}
     last: dict[str, Put] = {}
     for put in written:
         first.setdefault(put.pv, put)
         last[put.pv] = put
-    return [
-        Put(put.item, last[pv].new, put.old, put.number) for pv, put in reversed(first.items()) if put.old is not None
-    ]
+    back = []
+    for pv, put in reversed(first.items()):
+        old = before[pv].known if before is not None and pv in before else put.old
+        if old is not None:
+            back.append(Put(put.item, last[pv].new, old, put.number))
+    return back
 
 
 def dependents(names: Iterable[str], items: Mapping[str, Item]) -> set[str]:

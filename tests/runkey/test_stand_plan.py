@@ -49,22 +49,26 @@ def check_order(levels: Sequence[Sequence[Put]], items: Mapping[str, Item]) -> N
     place = {put.pv: index for index, level in enumerate(levels) for put in level}
     change = {put.pv: put for level in levels for put in level}
 
-    def before(pv: str, through_limits: bool) -> Iterable[tuple[str, bool]]:
-        """What it comes after, through what stays as it is; and whether by limits all the way."""
+    def must_follow(pv: str) -> Iterable[str]:
+        """What is changed and comes before it, also through what stays as it is."""
         for name in items[pv].after:
-            limit = through_limits and name in items[pv].lower_first
+            if goes_down(change.get(pv)) and name in items[pv].lower_first:
+                continue
             if name in change:
-                yield name, limit
+                yield name
             else:
-                yield from before(name, limit)
+                yield from must_follow(name)
 
     for pv, put in change.items():
-        for name, limit in before(pv, True):
-            down = isinstance(put.old, float) and isinstance(put.new, float) and put.new < put.old
-            if down and limit:
+        for name in must_follow(pv):
+            assert place[name] < place[pv], f"{pv} is put before {name}"
+        for name in items[pv].lower_first:
+            if goes_down(put) and name in change:
                 assert place[pv] < place[name], f"{pv} goes down after its limit {name}"
-            elif not (down and any(other == name and by_limit for other, by_limit in before(pv, True))):
-                assert place[name] < place[pv], f"{pv} is put before {name}"
+
+
+def goes_down(put: Put | None) -> bool:
+    return put is not None and isinstance(put.old, float) and isinstance(put.new, float) and put.new < put.old
 
 
 @settings(max_examples=300, deadline=None)
@@ -119,6 +123,26 @@ def test_a_pv_that_is_written_twice_goes_back_once_to_what_it_was_first():
     one = item("A")
     back = way_back([Put(one, 1.0, 2.0, 0), Put(item("B"), None, 3.0, 1), Put(one, 7.0, 2.0, 2)])
     assert [(put.pv, put.old, put.new) for put in back] == [("A", 2.0, 1.0)], "B had no value before"
+
+
+@pytest.mark.parametrize(
+    ("item_type", "stored_type", "value", "kind"),
+    [
+        ("long", "double", 3.5, "type"),
+        ("long", "double", float("nan"), "type"),
+        ("long", "double", float("inf"), "type"),
+        ("long", "double", 4.0, "value"),
+        ("double", "long", 4, "value"),
+        ("double", "string", "4", "type"),
+        ("doubles", "doubles", [1.0] * 4, "type"),
+        ("text", "text", "x" * 4, "type"),
+    ],
+)
+def test_a_pv_of_another_type(item_type, stored_type, value, kind):
+    one = item("A", type=item_type, count=3)
+    now = Live("A", 3 if item_type == "long" else 3.0, 0, writable=True)
+    found = compare([Setting("A", stored_type, value)], Catalogue({"A": one}, {"S": ""}), {"A": now})
+    assert [difference.kind for difference in found.items] == [kind]
 
 
 def test_dependencies_hold_through_what_stays_as_it_is():
