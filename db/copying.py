@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from db.blobs import copy_blobs
 from db.errors import NotFound
 from db.models import Object, Payload
-from db.rows import batches, fetch_in
+from db.rows import batches, fetch_in, moment
 from db.rows import insert as insert_rows
 
 Progress = Callable[[int, int], None]
@@ -86,11 +86,14 @@ def copy_missing(source: Connection, target: Connection, missing: Missing) -> No
 
 def _copy(source: Connection, target: Connection, table: Any, ids: Sequence[str]) -> None:
     """Rows by id, as they are; times are told differently by different databases."""
+    names = [column.key for column in table.__table__.columns]
+    created = names.index("created")
     for some in batches(ids, 2000):
-        rows = source.execute(select(table).where(table.id.in_(some))).mappings().all()
-        if len(rows) != len(set(some)):
-            raise NotFound(f"{len(set(some)) - len(rows)} {table.__tablename__}s are gone")
-        target.execute(insert(table), [dict(row) for row in rows])
+        found = source.execute(select(table.__table__).where(table.id.in_(some))).all()
+        if len(found) != len(set(some)):
+            raise NotFound(f"{len(set(some)) - len(found)} {table.__tablename__}s are gone")
+        rows = [(*row[:created], moment(target, row[created]), *row[created + 1 :]) for row in found]
+        insert_rows(target, table.__tablename__, names, rows)
 
 
 def copy_in_parts(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection
@@ -14,19 +13,13 @@ from db.digests import canonical, object_digest
 from db.heads import now
 from db.ids import new_id
 from db.nodes import NewPayload, PayloadInfo
-from db.rows import insert
+from db.rows import insert, moment
 from db.trees import payload_infos
 from db.who import Who
 from db.worktree import Item, WorkTree
 
 _PAYLOAD = ("id", "type", "name", "format", "sha256", "size", "meta", "created", "author")
 _OBJECT = ("id", "lineage", "type", "name", "serial", "meta", "digest", "created", "author")
-
-
-def moment(connection: Connection, time: datetime) -> Any:
-    """A time as the driver wants it in `rows.insert`."""
-    utc = time.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(" ", timespec="microseconds") if connection.dialect.name == "sqlite" else utc
 
 
 def write_tree(connection: Connection, work: WorkTree, who: Who) -> tuple[str, bytes]:

@@ -189,13 +189,13 @@ def test_revisions_of_one_number(store: Store) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_any_step(kind: str, what: str) -> None:
     urls = [fresh_url(kind), fresh_url(kind)]
-    stride = 13 if kind == "sqlite" else 43
+    stride = 23 if kind == "sqlite" else 67
     program = str(Path(__file__).with_name("runkey_crash.py"))
     done = subprocess.run(
         [sys.executable, "-W", "error", program, *urls, what, str(stride)], capture_output=True, text=True, timeout=110
     )
     assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) > 3
+    assert len(json.loads(done.stdout)) > 2
 
 
 def test_a_different_user_finishes(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_different_user_finishes(tmp_path: Path) -> None:
     with Store.open(*urls, Who("anna", "a")) as anna, Store.open(*urls, Who("bert", "b")) as bert:
         anna.staging.create("a", detector(1))
         anna._mark_commit("a", "hers")
-        info = bert.commit("a", "his")
+        info = bert.commit("a")  # hers, as she had begun it
         assert bert.backend.log("a")[0].author == info.author == "anna"
 
 
