@@ -11,6 +11,7 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from db_fill import ME, add_runkey
@@ -270,12 +271,8 @@ def test_the_password_is_nowhere(kind, caplog):
     said = [repr(database), str(database.url), database.label, repr(database.engine), repr(vars(database))]
     note(database)
     database.close()
-    for changes in (
-        {"password": "wrong-" + word},
-        {"database": "absent"},
-        {"port": free_port()},
-        {"host": "no.invalid"},
-    ):
+    wrong: list[dict[str, Any]] = [{"password": "wrong-" + word}, {"database": "absent"}, {"port": free_port()}]
+    for changes in [*wrong, {"host": "no.invalid"}]:
         with pytest.raises(Unavailable) as caught:
             Database.open(url.set(**changes).render_as_string(hide_password=False), name="staging")
         assert "no connection to the staging database" in str(caught.value)
