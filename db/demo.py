@@ -1,8 +1,8 @@
 """The demo's runkey: one FELIX, one optoboard, four RD53B front-ends, a controller and a digital scan.
 
-A first system test of a quad module. The e-links are those that its screens showed: Rx 2, one for all four, and Tx 4,
-0, 12 and 16, which is how the front-ends see them. FELIX, and so YARR, whose files `yarr_files` gives, sends on e-link
-2 and receives on 4, 0, 12 and 16.
+A first system test of a quad module without data merging. Rx and Tx are FELIX's, as in YARR's files: it sends on e-link
+2 to all four and receives from each on a link of its own, 4, 0, 12 and 16. (The screens of the first system test had the
+two labels the other way round.)
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from db.runkeys import RunkeyInfo, Runkeys
 
 NAME = "mmsetup sr1"
-RX = 2
-TX = (4, 0, 12, 16)
+TX = 2
+RX = (4, 0, 12, 16)
 CHIP = "RD53B"
 _CONNECTIVITY, _CONTROLLER, _SCAN = "connectivity.json", "controller.json", "scans/std_digitalscan.json"
 
@@ -76,7 +76,7 @@ def _numbered(*algorithms: str) -> dict[str, Any]:
 
 def chip_files() -> list[bytes]:
     """The chip files of the four front-ends."""
-    return [render_chip(make_chip(CHIP, _chip_name(n), seed=n, chip_id=12 + n)) for n in range(len(TX))]
+    return [render_chip(make_chip(CHIP, _chip_name(n), seed=n, chip_id=12 + n)) for n in range(len(RX))]
 
 
 def _chip_name(number: int) -> str:
@@ -89,7 +89,7 @@ def _config(number: int) -> str:
 
 def yarr_files() -> dict[str, bytes]:
     """The setup as YARR has it: name of a file, relative to the folder -> its bytes."""
-    chips = [ChipEntry(_config(n), tx=RX, rx=tx, path="relToCon") for n, tx in enumerate(TX)]
+    chips = [ChipEntry(_config(n), tx=TX, rx=rx, path="relToCon") for n, rx in enumerate(RX)]
     files = {_config(n): data for n, data in enumerate(chip_files())}
     files[_CONNECTIVITY] = render_connectivity(Connectivity(CHIP, chips))
     files[_CONTROLLER] = _json(controller())
@@ -100,9 +100,9 @@ def yarr_files() -> dict[str, bytes]:
 def demo_runkey() -> NewObject:
     """The setup as a tree."""
     board = NewObject("optoboard", "OB1", meta={"connectivity": _CONNECTIVITY, "chipType": CHIP})
-    for n, (tx, data) in enumerate(zip(TX, chip_files(), strict=True)):
+    for n, (rx, data) in enumerate(zip(RX, chip_files(), strict=True)):
         chip = NewObject("frontend", f"FE{n + 1}", _chip_name(n), payloads=chip_payloads(data, _config(n)))
-        edge = {"rx": RX, "tx": tx, "enable": 1, "locked": 0, "config": _config(n), "path": "relToCon"}
+        edge = {"rx": rx, "tx": TX, "enable": 1, "locked": 0, "config": _config(n), "path": "relToCon"}
         board.children.append(NewChild(chip, pos=n, meta=edge))
     readout = NewPayload("controller", _json(controller()), "controller_config", "json", _CONTROLLER)
     felix = NewObject("felix", "FELIX1", payloads=[readout], children=[NewChild(board)])

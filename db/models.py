@@ -86,7 +86,7 @@ class Payload(Base):
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     type: Mapped[str] = mapped_column(Word, index=True)
-    """config, pixels, connectivity, scan_config, controller_config, setpoints, conditions, result, mask, log, meta, …"""
+    """config, pixels, connectivity, scan_config, controller_config, setpoints, conditions, result, mask, log, …"""
     name: Mapped[str] = mapped_column(Name, default="")
     format: Mapped[str] = mapped_column(Word)
     """json, pixels, text or raw."""

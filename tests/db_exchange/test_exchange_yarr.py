@@ -278,12 +278,22 @@ def test_what_belongs_to_nothing_is_noted(tmp_path: Path) -> None:
     assert notes == ["2 files belong to nothing and are left out: empty.json, old/chip.json"]
 
 
-def test_the_seeds_labels_are_not_swapped(store: Store, tmp_path: Path) -> None:
+def test_labels_that_are_swapped_are_not_put_right_silently(store: Store, tmp_path: Path) -> None:
     """Rx 2 for all and Tx 4, 0, 12, 16, as the first screens showed them: kept, said on export, refused on import."""
     demo.make_demo(store.staging)
-    edges = [node.edge for node in store.staging.tree(demo.NAME).find("frontend")]
-    assert [(edge["rx"], edge["tx"]) for edge in edges] == [(2, 4), (2, 0), (2, 12), (2, 16)]
+    with store.staging.edit(demo.NAME, "as on the first screens") as edit:
+        for number, tx in enumerate(demo.RX, 1):
+            edit.set_edge(f"/FELIX1/OB1/FE{number}", rx=demo.TX, tx=tx)
     report = write_yarr(store, demo.NAME, tmp_path / "out")
     assert any("chips[1].rx: 2 is used by chips[0], too" in note for note in report.notes)
     with pytest.raises(BadInput, match="are tx and rx swapped"):
         import_runkey(store.staging, tmp_path / "out", "bad")
+
+
+def test_the_demos_runkey_comes_back_from_yarrs_files(store: Store, tmp_path: Path) -> None:
+    made = demo.make_demo(store.staging)
+    report = write_yarr(store, demo.NAME, tmp_path / "out")
+    assert not [note for note in report.notes if "rx" in note]
+    back = import_runkey(store.staging, tmp_path / "out", "back")
+    assert back is not None and store.staging.tree("back").node("/FELIX1/OB1/FE3").edge["rx"] == 12
+    assert made.name == demo.NAME

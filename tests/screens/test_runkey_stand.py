@@ -101,7 +101,7 @@ def test_felix_of_the_demo(open_screen, demo: Stand) -> None:
     assert screen.get("display.viewer.title.whole") == "/FELIX1/OB1/FE3"
     screen.get(f"click(display.frontends.buttons({root}.find('/FELIX1/OB1/FE3'))[1])")
     rows = dict(screen.get("display.connectivity.table.model.rows"))
-    assert (rows["Rx"], rows["Tx"]) == ("2", "12")
+    assert (rows["Rx"], rows["Tx"]) == ("12", "2")
     picture(screen, "felix_real", (1280, 800))
 
 
