@@ -113,7 +113,7 @@ def type_problem(setting: Setting, item: Item) -> str:
     """Why the setting cannot be a value of the item; empty when it can."""
     if setting.type != item.type and {setting.type, item.type} - {"double", "long"}:
         return f"is {item.type} now, the runkey has {setting.type}"
-    if item.type == "long" and setting.type == "double" and setting.value != int(float(str(setting.value))):
+    if item.type == "long" and isinstance(setting.value, float) and not setting.value.is_integer():
         return f"is a whole number now, the runkey has {setting.value}"
     if item.type == "enum" and item.states and setting.value not in item.states:
         return f"has no state {setting.value!r}"

@@ -281,6 +281,32 @@ async def test_what_a_put_moves_is_written_after_it_or_in_a_second_round(bad: Ba
     assert (await bad.get("Moved"), await bad.get("Stray")) == (3.0, 1.0)
 
 
+async def test_a_second_round_is_taken_back_to_what_was_before_the_first(bad: Bad):
+    abort = asyncio.Event()
+    compared = 0
+
+    def progress(done: int, total: int, text: str) -> None:
+        nonlocal compared
+        compared += text == "comparing"
+        if compared == 2:
+            abort.set()
+
+    scope = await bad.stand.plan(bad.want(Mover=2.0, Moved=3.0))
+    outcome = await bad.carry_out(bad.stand, scope, abort=abort, progress=progress)
+    assert outcome.state == "aborted" and compared == 2, outcome.report
+    assert [one.pv.removeprefix(bad.prefix) for one in outcome.items] == ["Mover", "Moved", "Stray"]
+    await bad.unchanged()
+
+
+async def test_what_had_no_value_cannot_be_taken_back(bad: Bad):
+    wanted = [*bad.want(Refused=80.0), Setting(f"{bad.prefix}Fresh", "double", 3.0)]
+    outcome = await bad.carry_out(bad.stand, await bad.stand.plan(wanted))
+    assert outcome.state == "rollback_failed"
+    assert "Fresh: unknown -> 3: rollback failed: not taken back: it had no valid value before; it is 3 now" in (
+        outcome.report
+    )
+
+
 async def test_two_pvs_that_move_each_other_end_after_the_second_round(bad: Bad):
     outcome = await bad.apply(Tide=2.0, Moon=3.0)
     assert "after a second round" in outcome.reason
