@@ -115,6 +115,7 @@ def test_ratios_of_servers():
     assert [line.reached for line in slow.lines] == [True, False]
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_bench_of_a_server(empty: Shell, tmp_path: Path, kind: str):
     pair = f"{fresh_url(kind)},{fresh_url(kind)}"

@@ -11,6 +11,7 @@ import pytest
 from runkey_shell import STAND, Shell
 from support import ROOT
 
+pytestmark = pytest.mark.timeout(300)
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
 

@@ -15,6 +15,7 @@ from runkey.rk_stand import RkStand
 from runkey_shell import Shell
 from support import ROOT
 
+pytestmark = pytest.mark.timeout(400)
 PAGE = ROOT / "docs" / "how-to" / "runkeys.md"
 CODE = re.compile(r"\s+# exit code (\d)")
 
@@ -58,7 +59,6 @@ async def ready(stand: RkStand) -> None:
         purge_channel_caches()
 
 
-@pytest.mark.timeout(300)
 def test_every_line_on_the_stand(tmp_path: Path):
     stand = RkStand(tmp_path)
     stand.prefix = "DEMO:"
