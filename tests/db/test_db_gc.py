@@ -298,7 +298,7 @@ def below(thing: Thing) -> set[str]:
     return {thing.id}.union(*(below(child) for child in thing.children))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data())
 def test_as_a_simple_program_would(data):
     """Random graphs: what gc leaves is what can be reached."""
