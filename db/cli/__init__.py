@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from db.cli import admin, care, edit, history, labels, look, measure, move, stand, topo
+from db.cli import admin, care, edit, elsewhere, history, labels, look, measure, move, stand, topo
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Runkeys: the whole configuration of a stand, versioned; find, edit, compare and apply it.",
 )
 
-for _part in (look, stand, edit, history, move, labels, topo, care, admin, measure):
+for _part in (look, stand, edit, history, move, labels, elsewhere, topo, care, admin, measure):
     _part.register(app)
