@@ -8,7 +8,7 @@ RUNKEY, a name and what it means now::
 
     {"name": "cosmics 12", "where": "staging" | "backend", "committed": false,
      "revision": ID, "number": 3, "root": ID, "digest": HEX, "action": "edit",
-     "author": "anna@daq1", "created": TIME, "comment": "…", "tags": ["LABEL:physics"]}
+     "author": "anna", "created": TIME, "comment": "…", "tags": ["LABEL:physics"]}
 
 `list [GLOB] --json`: one entry for each database that has the name::
 
@@ -58,7 +58,7 @@ sign.
 
     {"runkey": RUNKEY, "revisions": [REVISION, …]}
     REVISION = {"id": ID, "runkey": "cosmics 12", "number": 3, "root": ID, "digest": HEX, "parent": ID | null,
-                "action": "edit", "author": "anna@daq1", "created": TIME, "comment": "…", "where": "staging"}
+                "action": "edit", "author": "anna", "created": TIME, "comment": "…", "where": "staging"}
 
 `tags [GLOB] --json`::
 
