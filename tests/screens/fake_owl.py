@@ -237,7 +237,7 @@ def show(entry: dict) -> dict:
     tags = [
         {
             "type": "LABEL",
-            "name": tag,
+            "name": tag.removeprefix("LABEL:"),
             "comment": "approved",
             "author": "anna",
             "created": entry["created"],
