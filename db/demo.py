@@ -1,8 +1,8 @@
 """The demo's runkey: one FELIX, one optoboard, four RD53B front-ends, a controller and a digital scan.
 
-A first system test of a quad module without data merging. Rx and Tx are FELIX's, as in YARR's files: it sends on e-link
-2 to all four and receives from each on a link of its own, 4, 0, 12 and 16. (The screens of the first system test had the
-two labels the other way round.)
+A first system test of a quad module without data merging. Rx and Tx are those of FELIX, as in files of YARR: it sends
+on e-link 2 to all four and receives from each on a link of its own, 4, 0, 12 and 16. (The screens of the first system
+test had the two labels the other way round.)
 """
 
 from __future__ import annotations
