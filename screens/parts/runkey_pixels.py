@@ -6,8 +6,8 @@ from typing import cast
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QPointF, QRectF, QTimer, Signal  # pyright: ignore[reportPrivateImportUsage]
-from qtpy.QtGui import QResizeEvent, QShowEvent
+from qtpy.QtCore import QPointF, QRectF, Qt, QTimer, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtGui import QImage, QPainter, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QButtonGroup, QGraphicsGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from screens.parts.plot import BACKGROUND, FOREGROUND
@@ -29,7 +29,31 @@ def colors_of(name: str, most: int = TDAC_MOST) -> tuple[pg.ColorMap, tuple[floa
     """The colours of a layer, and the values of the first and the last of them."""
     if name == "TDAC":
         return pg.ColorMap([0.0, 0.3, 0.5, 0.7, 1.0], SIGNED), (-float(most), float(most))
-    return pg.ColorMap([0.0, 0.4999, 0.5, 1.0], (TWO[0], TWO[0], TWO[1], TWO[1])), (-0.5, 1.5)
+    return pg.ColorMap([0.0, 1.0], TWO), (0.0, 1.0)
+
+
+class MapImage(pg.ImageItem):
+    """Shrunk by averages over areas, so that a masked column between two dots of the screen is still seen.
+
+    Qt alone drops columns, and a smooth transformation all but does. Enlarged, pixels stay sharp.
+    """
+
+    def paint(self, painter: QPainter, *args: object) -> None:
+        """pyqtgraph's hook."""
+        shape = painter.worldTransform()
+        if self.image is None or min(abs(shape.m11()), abs(shape.m22())) >= 1:
+            super().paint(painter, *args)
+            return
+        if self._renderRequired:  # before, the picture may be one of values that are gone
+            self.render()
+        target = shape.mapRect(self.boundingRect()).toAlignedRect()
+        if self._unrenderable or target.isEmpty():
+            return
+        whole = cast(QImage, self.qimage)
+        small = whole.scaled(
+            target.size(), Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation
+        )
+        painter.drawImage(self.boundingRect(), small)
 
 
 class MapPlot(pg.PlotItem):
@@ -40,7 +64,7 @@ class MapPlot(pg.PlotItem):
     def __init__(self, title: str = "") -> None:
         super().__init__()
         self.values = np.zeros((0, 0), np.int8)
-        self.image = pg.ImageItem()
+        self.image = MapImage()
         self.addItem(self.image)
         self.box = cast(pg.ViewBox, self.getViewBox())
         self.setTitle(title or None, color=FOREGROUND, size="11pt")

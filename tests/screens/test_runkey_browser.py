@@ -161,6 +161,16 @@ def test_log_and_tags(browser: Screen) -> None:
     picture(browser, "runkey_tags")
 
 
+def row_of(plot: int, row: int) -> str:
+    """Code: how green every dot of the screen is in a row of a map, as it is drawn."""
+    box = f"display.diff.maps.plots[{plot}].box"
+    point = "__import__('qtpy.QtCore').QtCore.QPointF"
+    dot = f"display.diff.maps.graphics.mapFromScene({box}.mapViewToScene({point}(%s, {row})))"
+    first, last = dot % 2, dot % 397
+    grab = "display.diff.maps.graphics.grab().toImage()"
+    return f"(lambda i, a, b: [i.pixelColor(x, a.y()).green() for x in range(a.x(), b.x())])({grab}, {first}, {last})"
+
+
 def test_two_runkeys_beside_each_other(browser: Screen) -> None:
     browser.get("display.tabs.setCurrentWidget(display.diff)")
     browser.get("display.diff.compare('sr1 mmsetup 04 sr1', 'cosmics 12')")
@@ -177,6 +187,10 @@ def test_two_runkeys_beside_each_other(browser: Screen) -> None:
     widths = browser.get("(process(0.2), [p.box.width() for p in display.diff.maps.plots])[1]")
     assert max(widths) - min(widths) < 3, "the three maps are of one size"
     browser.get("click(display.diff.maps.buttons['Enable'])")
+    for index, (width, height) in ((0, (1280, 800)), (1, (1280, 800)), (0, (1024, 640)), (1, (1024, 640))):
+        browser.get(f"(window.resize({width}, {height}), process(0.3))")
+        green = browser.get(row_of(index, 200))
+        assert max(green) - min(green) > 30, f"the masked column of map {index} is seen however small the map is"
     browser.get("display.diff.maps.point(200, 100)")
     assert "Enable 1 → 0" in browser.get("display.diff.maps.readout.text()")
     picture(browser, "runkey_diff_pixels")
