@@ -164,13 +164,16 @@ def status(
 def _status_facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     done = f", {found['Progress']:.0f} %" if found["State"] not in ("Idle", "Failed", "Offline") else ""
     applied = f"{found['Applied']}, {str(found['AppliedHash'])[:8]}" if found["Applied"] else "none"
+    valid = "" if found["AppliedValid"] == "Yes" else "not for now: "
     facts = [
         ("state", f"{found['State']}{done}"),
+        ("mode", str(found["Mode"])),
         ("message", str(found["Msg"])),
         ("selected", f"{found['Selected']}, {str(found['SelectedHash'])[:8]}" if found["Selected"] else "none"),
         ("applied", applied),
         ("", f"{found['AppliedAt']} by {found['AppliedBy']}" if found["Applied"] else ""),
         ("", str(found["AppliedResult"])),
+        ("", f"{valid}{found['AppliedValidity']}" if found["Applied"] else ""),
         ("databases", f"{found['DbConn']}, {found['DbLatency']:.1f} ms"),
         ("not committed", f"{found['StageDirty']}"),
     ]

@@ -16,15 +16,15 @@ WAIT = 5.0
 _ECA_TIMEOUT = 80  # caerr.h of EPICS base
 TEXTS = {
     "Msg", "Report", "Plan", "SelectedHash", "AppliedHash", "AppliedBy", "AppliedResult", "Comment", "SelectedInfo",
-    "IOC:Msg",
+    "IOC:Msg", "AppliedValidity",
 }  # fmt: skip
 """PVs that are char waveforms."""
-ENUMS = {"State", "DbConn"}
+ENUMS = {"State", "DbConn", "Mode", "AppliedValid"}
 STRINGS = {"Selected", "SelectedId", "Applied", "AppliedId", "AppliedAt", "SnapshotName"}
 STATUS = (
     "State", "Progress", "Msg", "Selected", "SelectedId", "SelectedHash", "Applied", "AppliedId", "AppliedHash",
     "AppliedBy", "AppliedAt", "AppliedResult", "DbConn", "DbLatency", "StageDirty", "DiffCount", "ItemsDone",
-    "ItemsTotal",
+    "ItemsTotal", "Mode", "AppliedValid", "AppliedValidity",
 )  # fmt: skip
 
 

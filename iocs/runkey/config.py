@@ -31,6 +31,8 @@ class RunkeyConfig(BaseModel):
     """ms of `DbLatency`: MINOR."""
     latency_hihi: Annotated[float, Field(gt=0)] = 2000.0
     """ms of `DbLatency`: MAJOR."""
+    validity: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
+    """Seconds between two looks at whether the runkey that was applied is still the one for now (`AppliedValid`)."""
     live_compare: Annotated[float, Field(ge=0, le=86400)] = 0.0
     """Seconds between two comparisons of the stand with the runkey that was applied (`LiveDiffCount`); 0: none."""
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -72,7 +72,9 @@ async def on_thread(function: Callable[[], T], timeout: float, what: str) -> T:
 
     threading.Thread(target=work, name=what, daemon=True).start()
     try:
-        return await asyncio.wait_for(future, timeout)
+        # not wait_for: a cancellation that comes together with the answer would be lost in it, and nothing end
+        async with asyncio.timeout(timeout):
+            return await future
     except TimeoutError:
         raise Unavailable(f"{what}: the database has not answered within {timeout:g} s") from None
 
@@ -84,6 +86,7 @@ class Databases:
         self._site = site
         self._lock = threading.Lock()
         self._open: dict[str, Database] = {}
+        self._counting = threading.Lock()
         self._hanging = 0
         self.places = {name: shown(place) for name, place in db_config(site).places(site.state).items()}
 
@@ -103,33 +106,33 @@ class Databases:
         """What `function` makes of the databases, on a thread. DbError; Unavailable after `timeout` seconds."""
 
         def work() -> T:
-            self._hanging += 1
-            try:
+            with self._counted():
                 staging, backend = self._databases()
                 return function(Store(staging, backend, who))
-            finally:
-                self._hanging -= 1
 
         if self._hanging >= MAX_HANGING:
             raise Unavailable(f"{self._hanging} queries wait for a database that does not answer")
         return await on_thread(work, timeout, what or getattr(function, "__name__", "query").strip("_"))
 
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._counting:
+            self._hanging += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._hanging -= 1
+
     async def look(self, timeout: float = 10.0) -> Health:
         """Whether both answer, and how fast."""
 
-        def work() -> Health:
-            self._hanging += 1
-            try:
-                staging, backend = self._databases()
-                return Health(True, max(staging.ping(), backend.ping()))
-            finally:
-                self._hanging -= 1
+        def ping(store: Store) -> Health:
+            return Health(True, max(store.staging.database.ping(), store.backend.database.ping()))
 
         began = time.monotonic()
-        if self._hanging >= MAX_HANGING:
-            return Health(False, 0.0, f"{self._hanging} queries wait for a database that does not answer")
         try:
-            return await on_thread(work, timeout, "ping")
+            return await self.run(MYSELF, ping, timeout=timeout)
         except DbError as error:
             return Health(False, time.monotonic() - began, str(error))
 
@@ -154,13 +157,19 @@ class JournalWrites:
     async def __call__(self, function: Callable[[Connection], Any]) -> Any:
         """Run it in one write transaction; DbError."""
 
+        late = threading.Event()
+
         def write(store: Store) -> Any:
             with store.staging.database.write() as connection:
-                return function(connection)
+                result = function(connection)
+                if late.is_set():  # something newer may be there already: it must not be written over
+                    raise Unavailable("too late")
+                return result
 
         timeout = AWAY_TIMEOUT if self._away else JOURNAL_TIMEOUT
         try:
             return await self._databases.run(self._who, write, timeout=timeout, what="journal")
         except Unavailable:
+            late.set()
             self._away = True
             raise

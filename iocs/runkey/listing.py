@@ -32,6 +32,10 @@ class Listing:
     def __init__(self, ioc: Ioc, device: RunkeyPvs, databases: Databases) -> None:
         self._ioc, self._device, self._databases = ioc, device, databases
         self._read = -PERIOD
+        self.shown: RunkeyInfo | None = None
+        """The selected runkey as its PVs show it; None: none is, or the databases have not been asked yet."""
+        self._seen: RunkeyInfo | None = None
+        """It as somebody has selected, stored, compared or planned it."""
 
     @property
     def due(self) -> bool:
@@ -47,6 +51,7 @@ class Listing:
             except DbError as error:
                 raise PutRefused(str(error)) from None
         await self._show(chosen)
+        self._seen = self.shown
         return name
 
     async def refresh(self) -> None:
@@ -70,9 +75,29 @@ class Listing:
             await self._ioc.post(device.Selected, "")
             await self._ioc.message(f"{name}, which was selected, does not exist any more", logging.WARNING)
         await self._show(chosen)
+        if self._seen is None:
+            self._seen = self.shown
 
     async def stored(self, info: RunkeyInfo) -> None:
         """`info` was stored and is selected: `refresh`, or as much of it as can be had."""
+        await self._refresh_for(info)
+        self._seen = info
+
+    async def looked_at(self, info: RunkeyInfo) -> None:
+        """A command has read the selected runkey as `info`, and tells what is in it."""
+        await self.show(info)
+        self._seen = info
+
+    async def show(self, info: RunkeyInfo) -> None:
+        """A command has read the selected runkey as `info`."""
+        if not _same(self.shown, info):
+            await self._refresh_for(info)
+
+    def edited(self, info: RunkeyInfo) -> bool:
+        """`info`, which is selected, is not what was looked at under that name."""
+        return self._seen is not None and self._seen.name == info.name and not _same(self._seen, info)
+
+    async def _refresh_for(self, info: RunkeyInfo) -> None:
         try:
             await self.refresh()
         except DbError as error:
@@ -107,9 +132,12 @@ class Listing:
         device = self._device
         root = digest = form = ""
         tree = "{}"
+        before, self.shown = self.shown, chosen[0] if chosen is not None else None
         if chosen is not None:
             info, tree = chosen
             root, digest, form = info.root, info.digest, browse.form_text(info)
+            if before is not None and before.name == info.name and not _same(before, info):
+                await self._ioc.message(f"{info.name}, which is selected, was edited by {info.author}", logging.WARNING)
         other = device.SelectedId.value != root
         await self._ioc.post_many(
             [(device.SelectedId, root), (device.SelectedHash, digest), (device.SelectedInfo, form)]
@@ -118,6 +146,10 @@ class Listing:
             posts = [(device.Tree, tree), (device.View, ""), (device.Path, "/"), (device.Role, "")]
             await self._ioc.post_many(posts)
             await self._ioc.invalidate(device.DiffCount, AlarmStatus.UDF)
+
+
+def _same(one: RunkeyInfo | None, other: RunkeyInfo) -> bool:
+    return one is not None and (one.name, one.root) == (other.name, other.root)
 
 
 def _look_up(store: Store, name: str, shown: str = "") -> Chosen:

@@ -16,6 +16,7 @@ from iocs.runkey.journal import RUNNING, applications, finish_application
 from iocs.runkey.pvs import RunkeyPvs
 from iocs.runkey.recovery import Applied, applied_now, explain, find_interrupted, mark_interrupted
 from iocs.runkey.snapshots import settings_at
+from iocs.runkey.validity import Validity
 from owlshift.ioc import AlarmStatus, Ioc, Severity
 
 if TYPE_CHECKING:
@@ -42,14 +43,18 @@ class Ended:
 class OnStand:
     """The PVs `Applied…` of `device`."""
 
-    def __init__(self, ioc: Ioc, device: RunkeyPvs, databases: Databases) -> None:
-        self._ioc, self._device, self._databases = ioc, device, databases
+    def __init__(
+        self, ioc: Ioc, device: RunkeyPvs, databases: Databases, prefixes: Sequence[str], period: float
+    ) -> None:
+        """`prefixes` of the stand; `period`: seconds between two looks at the validity of what is applied."""
+        self._ioc, self._device, self._databases, self._prefixes = ioc, device, databases, tuple(prefixes)
         self.applied = Applied()
+        self.validity = Validity(ioc, device, databases, lambda: self.applied, period)
         self._owed: list[Ended] = []
 
-    async def recover(self, stand: Stand, prefixes: Sequence[str]) -> bool:
+    async def recover(self, stand: Stand) -> bool:
         """Explain what an earlier life of this IOC has left under way; whether there was any. DbError."""
-        found = await self._databases.run(MYSELF, lambda store: find_interrupted(store, prefixes), what="journal")
+        found = await self._databases.run(MYSELF, lambda store: find_interrupted(store, self._prefixes), what="journal")
         for application in found:
             await self._ioc.message(f"an apply of {application.row.runkey} was interrupted: looking what it has left")
             text = await explain(application, stand, PATIENCE)
@@ -63,7 +68,10 @@ class OnStand:
 
     async def read(self) -> None:
         """What is applied, from the journal. DbError."""
-        self.applied = await self._databases.run(MYSELF, applied_now, what="journal")
+        self.applied = await self._databases.run(
+            MYSELF, lambda store: applied_now(store, self._prefixes), what="journal"
+        )
+        self.validity.look_now()
         await self.show()
 
     async def ended(self, end: Ended, applied: Applied | None) -> None:
@@ -71,6 +79,7 @@ class OnStand:
         self._owed.append(end)
         if applied is not None:
             self.applied = applied
+            self.validity.look_now()
             await self.show()
 
     async def settle(self) -> None:

@@ -16,6 +16,7 @@ LIST_BYTES = 262144
 HASH_BYTES = 64
 COMMENT_BYTES = 1000
 MESSAGE_BYTES = 1024
+VALIDITY_BYTES = 1000
 
 
 class RunkeyState(enum.IntEnum):
@@ -32,6 +33,14 @@ class RunkeyState(enum.IntEnum):
     """The last command did not do what it should; `Msg` and `Report` say why. Until the next one."""
     Offline = 8
     """No database."""
+
+
+class StandMode(enum.IntEnum):
+    """What the stand is used for now."""
+
+    Configuration = 0
+    Operation = 1
+    """Nothing is applied or committed; looking and storing go on."""
 
 
 class Actions(Protocol):
@@ -105,6 +114,8 @@ class RunkeyPvs(Device):
     Abort = command(asg="OPERATOR", lane="Abort", archive=MONITOR, doc="Ends what is under way, and undoes it")
     Commit = command(asg="EXPERT", lane="Commit", archive=MONITOR, doc="Selected from staging to the backend")
     Refresh = command(asg="OPERATOR", lane="Refresh", doc="Reads lists and selection anew from the databases")
+    Mode = setpoint(StandMode, initial=StandMode.Configuration, save=True, asg="EXPERT", lane="mode", archive=MONITOR,
+        doc="In Operation nothing is applied or committed")  # fmt: skip
 
     State = readback(RunkeyState, initial=RunkeyState.Offline, archive=MONITOR,
         severities={RunkeyState.Failed: MAJOR, RunkeyState.RollingBack: MINOR, RunkeyState.Offline: INVALID},
@@ -129,6 +140,11 @@ class RunkeyPvs(Device):
     AppliedResult = readback(Text(500), initial="", archive=MONITOR,
         doc="Whether the stand is as it says",
         alarm_info=Alarm("The stand is not as the runkey says: Compare shows what differs"))  # fmt: skip
+    AppliedValid = readback(bool, archive=MONITOR,
+        doc="Whether VALIDITY tags say that Applied is to be used now; without a tag it is",
+        alarm_info=Alarm("The runkey on the stand is not the one for now: see AppliedValidity"))  # fmt: skip
+    AppliedValidity = readback(Text(VALIDITY_BYTES), initial="", archive=MONITOR,
+        doc="What VALIDITY tags say of Applied: from when to when")  # fmt: skip
     LiveDiffCount = readback(int, archive=MONITOR, warn=(None, 1),
         doc="Settings that are not as in Applied now; UDF when that is not looked at")  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from db.errors import DbError
 from db.who import Who
 from iocs.runkey.browse import iso
 from iocs.runkey.catalogues import Catalogue, Item
@@ -21,6 +22,7 @@ from iocs.runkey.journal import INTERRUPTED, RUNNING, ApplicationRow, ItemRow, a
 from iocs.runkey.journal import finish_application as finish
 from iocs.runkey.reading import Live, read_live, same
 from iocs.runkey.settings import Value, check_value, show_value
+from iocs.runkey.snapshots import settings_at
 from owlshift.ioc import Severity
 
 if TYPE_CHECKING:
@@ -74,14 +76,23 @@ class Interrupted:
 
 def find_interrupted(store: Store, prefixes: Sequence[str]) -> list[Interrupted]:
     """Applies of this stand that are still `running`, the oldest first. To be asked before any apply begins."""
-    found = []
     with store.staging.database.read() as connection:
-        for row in reversed(applications(connection, state=RUNNING)):
-            items = tuple(items_of(connection, row.id))
-            # a staging area may serve several stands, of which another may be applying at this moment
-            if not items or any(item.pv.startswith(tuple(prefixes)) for item in items):
-                found.append(Interrupted(row, items))
-    return found
+        rows = applications(connection, state=RUNNING)
+        found = [Interrupted(row, tuple(items_of(connection, row.id))) for row in rows]
+    # a staging area may serve several stands, of which another may be applying at this moment
+    return [one for one in reversed(found) if _is_of(store, one.row, one.items, prefixes)]
+
+
+def _is_of(store: Store, row: ApplicationRow, items: Sequence[ItemRow], prefixes: Sequence[str]) -> bool:
+    """Whether it is an apply to the stand with these prefixes."""
+    if items:
+        return any(item.pv.startswith(tuple(prefixes)) for item in items)
+    try:
+        # nothing was to be written: the stand was so already, or it was refused
+        settings, _ = settings_at(store, row.root_id)
+    except DbError:
+        return True  # the runkey is gone; one stand alone is what is usual
+    return any(setting.pv.startswith(tuple(prefixes)) for setting in settings)
 
 
 def mark_interrupted(store: Store, application: Interrupted, report: str, who: Who) -> None:
@@ -163,25 +174,26 @@ def _verdict(entry: ItemRow, item: Item | None, live: Live | None) -> tuple[str,
     return "neither", now
 
 
-def applied_now(store: Store) -> Applied:
-    """Which runkey is applied: the last that was, unless a later one was neither finished nor taken back."""
+def applied_now(store: Store, prefixes: Sequence[str]) -> Applied:
+    """Which runkey is applied to the stand with these prefixes: the last that was, unless a later one was neither
+    finished nor taken back."""
     tried = ""
     with store.staging.database.read() as connection:
         for row in applications(connection, limit=1000):
-            by = f"{row.user}@{row.host}"
-            if row.state == "applied":
-                result = "applied and verified"
-                at = iso(row.finished or row.started)
-                return Applied(row.runkey, row.root_id, row.digest.hex(), by, at, result + tried)
-            if row.state == RUNNING:
+            if row.state in (RUNNING, "refused"):
                 continue
-            if row.state in (INTERRUPTED, "rollback_failed") and _touched(items_of(connection, row.id)):
+            items = items_of(connection, row.id)
+            if not _is_of(store, row, items, prefixes):
+                continue
+            by, began = f"{row.user}@{row.host}", iso(row.started)
+            if row.state == "applied":
+                at = iso(row.finished or row.started)
+                return Applied(row.runkey, row.root_id, row.digest.hex(), by, at, f"applied and verified{tried}")
+            if row.state in (INTERRUPTED, "rollback_failed") and _touched(items):
                 what = "was interrupted" if row.state == INTERRUPTED else "failed and could not all be taken back"
-                text = f"uncertain: {row.runkey} by {by} at {iso(row.started)} {what}"
-                return Applied(by=by, at=iso(row.started), result=text, severity=Severity.MAJOR)
-            if not tried and row.state != "refused":
-                word = row.state.replace("_", " ")
-                tried = f"; {row.runkey} by {by} at {iso(row.started)} was tried: {word}"
+                text = f"uncertain: {row.runkey} by {by} at {began} {what}"
+                return Applied(by=by, at=began, result=text, severity=Severity.MAJOR)
+            tried = tried or f"; {row.runkey} by {by} at {began} was tried: {row.state.replace('_', ' ')}"
     return Applied(result=f"no runkey was applied yet{tried}")
 
 

@@ -142,7 +142,11 @@ def load_settings(store: Store, name: str) -> Selected:
 
 def settings_at(store: Store, root: str) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
     """The settings below a root object, by its id, and their subsystems; as `load_settings`."""
-    return _settings(store.find(root), root, root)
+    try:
+        store.staging.root(root)
+    except NotFound:
+        return _settings(store.backend, root, root)
+    return _settings(store.staging, root, root)
 
 
 def _settings(runkeys: Runkeys, root: str, name: str) -> tuple[tuple[Setting, ...], tuple[str, ...]]:
@@ -154,6 +158,6 @@ def _settings(runkeys: Runkeys, root: str, name: str) -> tuple[tuple[Setting, ..
         content = runkeys.payload_by_hash(node.payloads[SETPOINTS].sha256)
         settings += parse_settings(content, f"{name}: {node.path}: {SETPOINTS}")
         systems.append(node.name)
-    if not systems:
+    if not settings:
         raise NotFound(f"{name} has no settings of the stand: make a Snapshot with it selected")
     return tuple(settings), tuple(systems)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from db.who import Who
 from owlshift.ioc import PutRefused
 from owlshift.ioc.link import Client
+
+T = TypeVar("T")
 
 
 class CommandFailed(PutRefused):
@@ -43,3 +47,20 @@ class Work:
         """Ask it to end; what it has done is undone."""
         self.aborted_by = self.aborted_by or str(client)
         self.abort.set()
+
+    def unwanted(self) -> bool:
+        """Nobody waits for it any more: it was aborted, or has been given up. For threads, before they write."""
+        return self.abort.is_set() or self.done.is_set()
+
+    async def unless_aborted(self, doing: Awaitable[T]) -> T:
+        """What `doing` gives; InterruptedError, and `doing` is cancelled, when the work is to end."""
+        task, end = asyncio.ensure_future(doing), asyncio.ensure_future(self.abort.wait())
+        try:
+            await asyncio.wait([task, end], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise InterruptedError
+            return task.result()
+        finally:
+            for one in (task, end):
+                one.cancel()
+            await asyncio.gather(task, end, return_exceptions=True)

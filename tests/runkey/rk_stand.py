@@ -31,8 +31,13 @@ PATIENCE = 60.0
 """Seconds that anything may take on a busy machine."""
 CHANNELS = ("L01", "L02", "L03", "L04", "L05", "L06", "L07", "L08")
 TEXTS = ("Msg", "Report", "Plan", "SelectedHash", "AppliedHash", "AppliedBy", "AppliedResult", "List", "Found", "Tree",
-         "View", "Comment", "SelectedInfo", "Path", "Search", "IOC:Msg")  # fmt: skip
-ENUMS = ("State", "DbConn")
+         "View", "Comment", "SelectedInfo", "Path", "Search", "IOC:Msg", "AppliedValidity")  # fmt: skip
+ENUMS = ("State", "DbConn", "Mode", "AppliedValid")
+FAR = {f"{alias}_{what}": value for alias in CHANNELS for what, value in (("ISet", 30.0), ("VSet", 40.0))}
+HOME = {f"{alias}_{what}": value for alias in CHANNELS for what, value in (("ISet", 50.0), ("VSet", 0.0))}
+NAMES = [name.replace("_", ":") for name in HOME]
+SLOW = 0.04
+"""Seconds a reply takes: a level of puts takes a second or two, and can be interrupted."""
 
 
 def _site_text(name: str, port: int, urls: Mapping[str, str], config: str, access: str) -> str:
@@ -92,7 +97,7 @@ class RkStand:
         if acf:
             (folder / "access.acf").write_text(acf)
         self.site_file = folder / "site.toml"
-        self._urls, self._access = urls, "access.acf" if acf else ""
+        self.urls, self._access = urls, "access.acf" if acf else ""
         self.config = ""
         self._configure(config)
         self.processes: dict[str, Process] = {}
@@ -100,7 +105,7 @@ class RkStand:
     def _configure(self, config: str) -> None:
         port = int(os.environ["EPICS_CA_SERVER_PORT"])
         name = self.prefix.removesuffix(":")
-        self.site_file.write_text(_site_text(name, port, self._urls, config, self._access))
+        self.site_file.write_text(_site_text(name, port, self.urls, config, self._access))
         self.config = config
 
     @property
@@ -138,6 +143,13 @@ class RkStand:
             assert code == 0
         self._configure(config)
         self.start("rk")
+
+    def access(self, rules: str) -> None:
+        """Other access security; the IOCs see it within a second or two."""
+        file = self.folder / "access.acf"
+        new = file.with_suffix(".new")
+        new.write_text(rules)
+        new.replace(file)
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -278,6 +290,59 @@ def stand_of(folder: Path, kind: str = "sqlite", **options: Any) -> Iterator[RkS
         raise
     finally:
         stand.stop()
+
+
+async def prepare(stand: RkStand) -> str:
+    """A runkey is selected, and 16 settings are not as it says; its name."""
+    await stand.hv_ready()
+    await stand.until("State", lambda state: state in ("Idle", "Failed"))
+    await stand.set_hv(**HOME)
+    await stand.put("Snapshot", 1)
+    await stand.set_hv(**FAR)
+    return str(await stand.get("Selected"))
+
+
+async def begin(stand: RkStand) -> asyncio.Future[None]:
+    """An apply that is under way: something has been written, and more is to be."""
+    stand.sim("slow", seconds=SLOW)
+    task = asyncio.ensure_future(stand.put("Apply", 1))
+    async with asyncio.timeout(60):
+        while not [v for v in await current(stand) if v in (50.0, 0.0)]:
+            assert not task.done(), "the apply was over before anything of it was seen"
+            await asyncio.sleep(0.01)
+    return task
+
+
+async def current(stand: RkStand) -> list[float]:
+    """What the simulated boards have; no round trip over Channel Access."""
+    status = (await asyncio.to_thread(stand.sim, "status"))["boards"]
+    found = []
+    for index in range(len(CHANNELS)):
+        channel = status[index // 4]["channels"][index % 4]
+        found += [float(channel["iset"]), float(channel["vset"])]
+    return found
+
+
+async def the_script(stand: RkStand) -> None:
+    """Store, compare, apply, commit: what goes on every database."""
+    name = await prepare(stand)
+    await stand.put("Compare", 1)
+    assert await stand.get("DiffCount") == 16
+    await stand.put("Apply", 1)
+    assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
+    await stand.put("Commit", 1)
+    with stand.store() as store:
+        assert store.backend.info(name).digest == await stand.get("AppliedHash")
+        assert store.staging.info(name).committed
+    for one in ("it's", 'so "quoted" \\', "Übergröße %_*", "a b  c", "case", "CASE", "Case"):
+        await stand.put("SnapshotName", one)
+        await stand.put("Snapshot", 1)
+        assert str(await stand.get("Selected")) == one
+        await stand.put("Compare", 1)
+        assert await stand.get("DiffCount") == 0
+    assert "is it 'case'" in (await stand.refused("Selected", "cAse")).casefold()
+    with stand.store() as store:
+        assert {"case", "CASE", "Case"} <= {info.name for info in store.staging.list()}
 
 
 def differing(report: str) -> set[str]:

@@ -52,7 +52,7 @@ async def test_a_process_of_its_own_loads_the_chip_that_is_applied(stand: RkStan
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["chip"], found["shape"], found["rx"]) == ("RD53B", [400, 384], 2)
+    assert (found["chip"], found["shape"], found["rx"]) == ("RD53B", [400, 384], 12)
     from hashlib import sha256
 
     assert found["file"] == sha256(yarr_files()["configs/Quad1_Chip3.json"]).hexdigest()
@@ -66,7 +66,7 @@ async def test_a_wrong_hash_is_no_configuration(stand: RkStand) -> None:
             frontend(store, info.root, "/FELIX1/OB1/FE1", "0" * 64)
         with pytest.raises(NotFound):
             frontend(store, info.root, "/FELIX1/OB1/FE9", info.digest)
-        assert [chip.edge["tx"] for chip in frontends(store, NAME, info.digest)] == [4, 0, 12, 16]
+        assert [chip.edge["rx"] for chip in frontends(store, NAME, info.digest)] == [4, 0, 12, 16]
         scan = fetch(store, NAME, "/std_digitalscan", info.digest)
         assert scan.payloads["config"].json()["scan"]["name"] == "DigitalScan"
 
@@ -95,7 +95,7 @@ async def test_damage_is_seen(stand: RkStand, what: str, tmp_path) -> None:
         elif what == "name":
             target.execute("UPDATE object SET serial = 'another' WHERE name = 'FE2'")
         else:
-            target.execute("UPDATE connection SET meta = replace(meta, '\"tx\":0', '\"tx\":1')")
+            target.execute("UPDATE connection SET meta = replace(meta, '\"rx\":0', '\"rx\":1')")
     source.close()
     target.close()
     store = Store.open(f"sqlite:///{copy}", f"sqlite:///{tmp_path}/backend.sqlite", Who("t", "h"))

@@ -10,30 +10,11 @@ from pathlib import Path
 import db_servers
 import pytest
 from aioca import CANothing
-from rk_stand import KINDS, RkStand, stand_of
-from test_rk_life import NAMES, begin, current, prepare
+from rk_stand import NAMES, RkStand, begin, current, prepare, stand_of, the_script
+
+from iocs.runkey.journal import applications
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_the_same_script(tmp_path: Path, kind: str) -> None:
-    with stand_of(tmp_path, kind) as stand:
-        name = await prepare(stand)
-        await stand.put("Compare", 1)
-        assert await stand.get("DiffCount") == 16
-        await stand.put("Apply", 1)
-        assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
-        await stand.put("Commit", 1)
-        with stand.store() as store:
-            assert store.backend.info(name).digest == await stand.get("AppliedHash")
-            assert store.staging.info(name).committed
-        password = stand.env.get("OWLSHIFT_DB_PASSWORD")
-        if password:
-            argv = Path(f"/proc/{stand.processes['rk'].pid}/cmdline").read_text()
-            assert password not in argv
-            assert password not in stand.processes["rk"].text()
-            assert password not in stand.site_file.read_text()
 
 
 @pytest.fixture(scope="module", params=["postgresql", "mariadb"])
@@ -46,6 +27,16 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         patch.setitem(db_servers._running, kind, server)
         with stand_of(tmp_path_factory.mktemp(kind), kind, config="health = 0.2") as stand:
             yield stand, server
+
+
+async def test_the_same_script(served) -> None:
+    """SQLite does it, too: test_rk_commands."""
+    stand, server = served
+    await the_script(stand)
+    process = stand.processes["rk"]
+    assert server.password not in Path(f"/proc/{process.pid}/cmdline").read_text()
+    assert server.password not in process.text()
+    assert server.password not in stand.site_file.read_text()
 
 
 async def away(stand: RkStand) -> None:
@@ -142,21 +133,75 @@ async def test_a_server_that_hangs(served) -> None:
     assert await stand.get("DiffCount") == 16
 
 
-async def test_only_the_backend_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_abort_does_not_wait_for_a_server_that_hangs(served) -> None:
+    stand, server = served
+    await prepare(stand)
+    _signal(server.pid, signal.SIGSTOP)
+    try:
+        task = asyncio.ensure_future(stand.put("Compare", 1))
+        await stand.until("State", lambda state: state == "Comparing")
+        await stand.put("Abort", 1)
+        with pytest.raises(CANothing):
+            await task
+        assert "Compare was aborted by " in await stand.get("Msg")
+        assert await stand.get("State") in ("Idle", "Offline")
+    finally:
+        _signal(server.pid, signal.SIGCONT)
+    await stand.until("DbConn", lambda text: text == "Connected")
+    await stand.put("Compare", 1)
+    assert await stand.get("DiffCount") == 16
+
+
+async def test_a_server_that_is_restarted_in_good_order_in_an_apply(served) -> None:
+    """The apply goes on or is taken back: what the put says, the stand has and the journal tells."""
+    stand, server = served
+    await prepare(stand)
+    task = await begin(stand)
+    await asyncio.to_thread(server.stop)
+    server.start()  # on this thread: it ends with the one that has started it
+    stand.heal()
+    (result,) = await asyncio.gather(task, return_exceptions=True)
+    await stand.until("DbConn", lambda text: text == "Connected")
+    report = await stand.get("Report")
+    if result is None:
+        assert set(await current(stand)) == {50.0, 0.0}, report
+        assert await stand.get("AppliedResult") == "applied and verified"
+    else:
+        assert isinstance(result, CANothing)
+        assert set(await current(stand)) == {30.0, 40.0}, report
+        await stand.until("AppliedResult", lambda text: "was tried" in text)
+    ended = "applied" if result is None else "rolled_back"
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(last_apply, stand) != ended:
+            await asyncio.sleep(0.2)
+    await stand.put("Apply", 1)
+    assert set(await current(stand)) == {50.0, 0.0}
+
+
+def last_apply(stand: RkStand) -> str:
+    """How the journal says that it ended."""
+    with stand.store() as store, store.staging.database.read() as connection:
+        return applications(connection, limit=1)[0].state
+
+
+async def test_only_the_backend_is_away(served) -> None:
     """What is in the staging area can be applied all the same."""
-    kind = next((kind for kind in ("postgresql", "mariadb") if not db_servers.missing(kind)), None)
-    if kind is None:
-        pytest.skip("no database server is installed (.ci/db-servers installs them)")
-    with db_servers.SERVERS[kind]() as server:
-        monkeypatch.setitem(db_servers._running, kind, server)
-        with stand_of(tmp_path, kind, config="health = 0.2", areas=("backend",)) as stand:
-            name = await prepare(stand)
-            server.kill()
-            await away(stand)
-            await stand.put("Apply", 1)
-            assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
-            assert str(await stand.get("Applied")) == name
-            assert "the backend database" in await stand.refused("Commit")
+    stand, server = served
+    urls = stand.urls
+    stand.urls = {"backend": urls["backend"]}
+    try:
+        stand.restart(stand.config)
+        name = await prepare(stand)
+        server.kill()
+        await away(stand)
+        await stand.put("Apply", 1)
+        assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
+        assert str(await stand.get("Applied")) == name
+        assert "the backend database" in await stand.refused("Commit")
+    finally:
+        server.start()
+        stand.urls = urls
+        stand.restart(stand.config)
 
 
 def _signal(pid: int, number: int) -> None:

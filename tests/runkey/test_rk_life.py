@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aioca import CANothing, caget
-from rk_stand import CHANNELS, RkStand, stand_of
+from aioca import CANothing, caget, cainfo
+from rk_stand import HOME, NAMES, RkStand, begin, current, prepare, stand_of
 from support import wait_until
+
+from iocs.runkey.journal import applications, items_of
 
 pytestmark = pytest.mark.timeout(300)
 
-FAR = {f"{alias}_{what}": value for alias in CHANNELS for what, value in (("ISet", 30.0), ("VSet", 40.0))}
-HOME = {f"{alias}_{what}": value for alias in CHANNELS for what, value in (("ISet", 50.0), ("VSet", 0.0))}
-NAMES = [name.replace("_", ":") for name in HOME]
-SLOW = 0.04
-"""Seconds a reply takes: a level of puts takes a second or two, and can be interrupted."""
-
-
-async def prepare(stand: RkStand) -> str:
-    """A runkey is selected, and 16 settings are not as it says; its name."""
-    await stand.hv_ready()
-    await stand.until("State", lambda state: state in ("Idle", "Failed"))
-    await stand.set_hv(**HOME)
-    await stand.put("Snapshot", 1)
-    await stand.set_hv(**FAR)
-    return str(await stand.get("Selected"))
-
+OPEN = """
+ASG(DEFAULT) { RULE(1, READ) RULE(1, WRITE) }
+ASG(OPERATOR) { RULE(1, READ) RULE(1, WRITE) }
+ASG(EXPERT) { RULE(1, READ) RULE(1, WRITE) }
+"""
+CLOSED = """
+UAG(nobody) { "somebody-else" }
+ASG(DEFAULT) { RULE(1, READ) RULE(1, WRITE) }
+ASG(OPERATOR) { RULE(1, READ) RULE(1, WRITE) }
+ASG(EXPERT) { RULE(1, READ) RULE(1, WRITE) { UAG(nobody) } }
+"""
 
 Lone = Callable[..., RkStand]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RkStand]:
+    with stand_of(tmp_path_factory.mktemp("stand"), acf=OPEN) as stand:
+        yield stand
 
 
 @pytest.fixture
@@ -49,27 +52,6 @@ def lone(running: RkStand) -> Lone:
         return running
 
     return configured
-
-
-async def begin(stand: RkStand) -> asyncio.Future[None]:
-    """An apply that is under way: something has been written, and more is to be."""
-    stand.sim("slow", seconds=SLOW)
-    task = asyncio.ensure_future(stand.put("Apply", 1))
-    async with asyncio.timeout(60):
-        while not [v for v in await current(stand) if v in (50.0, 0.0)]:
-            assert not task.done(), "the apply was over before anything of it was seen"
-            await asyncio.sleep(0.01)
-    return task
-
-
-async def current(stand: RkStand) -> list[float]:
-    """What the simulated boards have; no round trip over Channel Access."""
-    status = (await asyncio.to_thread(stand.sim, "status"))["boards"]
-    found = []
-    for index in range(len(CHANNELS)):
-        channel = status[index // 4]["channels"][index % 4]
-        found += [float(channel["iset"]), float(channel["vset"])]
-    return found
 
 
 async def test_kill_9_in_the_middle_of_an_apply(lone: Lone) -> None:
@@ -101,38 +83,46 @@ async def test_kill_9_in_the_middle_of_an_apply(lone: Lone) -> None:
     await stand.put("Apply", 1)
     assert await stand.get("AppliedResult") == "applied and verified"
     assert set(await stand.hv_values(*NAMES)) == {50.0, 0.0}
-    with stand.store() as store:
-        from iocs.runkey.journal import applications
-
-        with store.staging.database.read() as connection:
-            states = [row.state for row in applications(connection)]
+    with stand.store() as store, store.staging.database.read() as connection:
+        states = [row.state for row in applications(connection)]
     assert states[:2] == ["applied", "interrupted"]
 
 
 async def test_a_stop_in_the_middle_of_an_apply_takes_it_back(lone: Lone) -> None:
+    left: set[float] = set()
     stand = lone()
-    await prepare(stand)
-    task = await begin(stand)
-    stand.heal()  # the way back is quick
-    process = stand.processes.pop("rk")
-    assert await asyncio.to_thread(process.stop, 40) == 0
-    print(process.text())
-    with pytest.raises(CANothing):
-        await task
-    stand.start("rk")
-    await stand.until("State", lambda state: state in ("Idle", "Failed"))
-    if await stand.get("State") == "Idle":  # there was time to take it back
-        assert set(await stand.hv_values(*NAMES)) == {30.0, 40.0}
-        assert "aborted" in await stand.get("AppliedResult")
-    else:
+    for _attempt in range(4):
+        await prepare(stand)
+        task = await begin(stand)
+        stand.heal()  # the way back is quick
+        process = stand.processes.pop("rk")
+        assert await asyncio.to_thread(process.stop, 40) == 0
+        print(process.text())
+        with pytest.raises(CANothing):
+            await task
+        left = set(await current(stand))
+        stand.start("rk")
+        if await stand.until("State", lambda state: state in ("Idle", "Failed")) == "Idle":
+            break
+        # this machine is so slow that there was no time
         assert "INTERRUPTED" in await stand.get("Report")
+    assert left == {30.0, 40.0}
+    assert set(await stand.hv_values(*NAMES)) == {30.0, 40.0}
+    assert "was tried: aborted" in await stand.get("AppliedResult")
+    with stand.store() as store, store.staging.database.read() as connection:
+        row = applications(connection, limit=1)[0]
+        items = items_of(connection, row.id)
+    assert row.state == "aborted" and row.finished is not None
+    assert {item.state for item in items} <= {"planned", "rolled_back"}
+    assert "rolled_back" in {item.state for item in items}
 
 
 async def test_a_restart_keeps_what_was_selected_and_applied(lone: Lone) -> None:
     stand = lone()
     name = await prepare(stand)
     await stand.put("Apply", 1)
-    names = ("Applied", "AppliedId", "AppliedHash", "AppliedBy", "AppliedAt", "AppliedResult", "Selected")
+    await stand.put("Mode", "Operation")
+    names = ("Applied", "AppliedId", "AppliedHash", "AppliedBy", "AppliedAt", "AppliedResult", "Selected", "Mode")
     before = [str(await stand.get(one)) for one in names]
     assert before[0] == name
     process = stand.processes.pop("rk")
@@ -141,6 +131,8 @@ async def test_a_restart_keeps_what_was_selected_and_applied(lone: Lone) -> None
     await stand.until("State", lambda state: state == "Idle")
     assert [str(await stand.get(one)) for one in names] == before
     assert await stand.get("SelectedHash") == before[2]
+    assert "Mode is Operation" in await stand.refused("Apply")
+    await stand.put("Mode", "Configuration")
     await stand.put("Compare", 1)
     assert await stand.get("DiffCount") == 0
 
@@ -185,19 +177,17 @@ async def test_the_cable_is_pulled_half_way_and_stays_out(lone: Lone) -> None:
     assert str(await stand.get("Applied")) == selected
 
 
-ACF = """
-UAG(nobody) { "somebody-else" }
-ASG(DEFAULT) { RULE(1, READ) RULE(1, WRITE) }
-ASG(OPERATOR) { RULE(1, READ) RULE(1, WRITE) }
-ASG(EXPERT) { RULE(1, READ) RULE(1, WRITE) { UAG(nobody) } }
-"""
-
-
-async def test_access_security(tmp_path: Path) -> None:
+async def test_access_security(lone: Lone) -> None:
     """Commands are for operators; what the IOC itself may not write is refused beforehand."""
-    with stand_of(tmp_path, acf=ACF) as stand:
-        await stand.ready()
-        await stand.put("Snapshot", 1)
+    stand = lone()
+    await stand.hv_ready()
+    await stand.set_hv(**HOME)
+    await stand.put("Snapshot", 1)
+    stand.access(CLOSED)
+    try:
+        async with asyncio.timeout(60):
+            while any(one.write for one in await cainfo([stand.rk("Commit"), stand.hv("L01:ISet")])):
+                await asyncio.sleep(0.1)
         with pytest.raises(Exception, match=r"(?i)write"):
             await stand.put("Commit", 1)
         with stand.store() as store:
@@ -206,6 +196,7 @@ async def test_access_security(tmp_path: Path) -> None:
                 content = store.staging.payload(name, "/HV", "setpoints")
                 old = _value(content, stand.hv("L01:ISet"))
                 edit.put("/HV", "setpoints", _with_value(content, stand.hv("L01:ISet"), 33.0))
+        await stand.put("Selected", name)
         await stand.set_hv(L02_VSet=15.0)
         said = await stand.refused("Apply")
         assert "refused" in said
@@ -213,17 +204,22 @@ async def test_access_security(tmp_path: Path) -> None:
         assert re.search(r"L01:ISet: the access security", report), report
         assert await stand.hv_values("L02:VSet", "L01:ISet") == [15.0, old]
         assert await stand.get("State") == "Failed"
+    finally:
+        stand.access(OPEN)
+    async with asyncio.timeout(60):
+        while not all(one.write for one in await cainfo([stand.rk("Commit"), stand.hv("L01:ISet")])):
+            await asyncio.sleep(0.1)
+
+
+def _items(content: bytes) -> list[dict[str, Any]]:
+    return json.loads(content)["items"]
 
 
 def _value(content: bytes, pv: str) -> Any:
-    import json
-
-    return next(item["value"] for item in json.loads(content)["items"] if item["pv"] == pv)
+    return next(item["value"] for item in _items(content) if item["pv"] == pv)
 
 
 def _with_value(content: bytes, pv: str, value: float) -> bytes:
-    import json
-
     document = json.loads(content)
     for item in document["items"]:
         if item["pv"] == pv:
@@ -248,6 +244,40 @@ async def test_an_incomplete_snapshot_may_be_refused(lone: Lone) -> None:
     await stand.hv_ready()
     await stand.put("Compare", 1)
     assert await stand.get("DiffCount") == 0
+
+
+async def test_what_has_no_value_is_named_and_labels_the_snapshot(lone: Lone) -> None:
+    """The boards could not be read since the start of their IOC: some settings are not known at all."""
+    stand = lone()
+    stand.kill("hv")
+    stand.sim("cable", state="pulled")
+    stand.start("hv")
+    await stand.put("Selected", "")
+    await stand.put("SnapshotName", f"half {stand.prefix}")
+    await stand.put("Snapshot", 1)
+    name = str(await stand.get("Selected"))
+    missing, report = await stand.get("Missing"), await stand.get("Report")
+    assert missing > 0 and missing.severity == 1
+    assert f"INCOMPLETE: {missing} PV" in report and "INCOMPLETE" in await stand.get("Msg")
+    assert (await caget(stand.rk("Report.SEVR"), timeout=30)) == 1
+    named = re.findall(r"^  missing: (\S+): \S", report, re.MULTILINE)
+    assert len(named) == missing and stand.hv("L01:ISet") in named
+    with stand.store() as store:
+        assert "LABEL:incomplete" in store.staging.info(name).tags
+        conditions = json.loads(store.staging.payload(name, "/HV", "conditions"))
+        assert sorted(conditions["missing"]) == sorted(named)
+        assert not set(named) & {item["pv"] for item in _items(store.staging.payload(name, "/HV", "setpoints"))}
+    stand.heal()
+    await stand.hv_ready()
+    await stand.put("Compare", 1)
+    assert "that the runkey does not have" in await stand.get("Msg")
+    await stand.put("SnapshotName", f"whole {stand.prefix}")
+    await stand.put("Snapshot", 1)
+    whole = await stand.get("Missing")
+    assert (int(whole), whole.severity) == (0, 0)
+    assert (await caget(stand.rk("Report.SEVR"), timeout=30)) == 0
+    with stand.store() as store:
+        assert "LABEL:incomplete" not in store.staging.info(f"whole {stand.prefix}").tags
 
 
 async def test_the_stand_is_compared_in_the_background(lone: Lone) -> None:
