@@ -73,8 +73,18 @@ def get_blobs(connection: Connection, hashes: Sequence[bytes], *, check: bool = 
 
     `check`: hash the content again. Damaged when it does not fit; NotFound when there is no such content.
     """
+    return stream_blobs(connection, [hashes], check=check)
+
+
+def stream_blobs(
+    connection: Connection, portions: Iterable[Sequence[bytes]], *, check: bool = True
+) -> Iterator[tuple[bytes, bytes]]:
+    """As `get_blobs`, for many portions, one after another; a hash comes once for each portion that it is in.
+
+    A portion is taken, and fetched from the database, while the content before it is being worked on.
+    """
     waiting: Iterator[tuple[bytes, bytes]] | None = None
-    for wanted in _stored(connection, hashes):
+    for wanted in (batch for hashes in portions for batch in _stored(connection, hashes)):
         rows = select_blobs(connection, wanted)
         working = parallel(_checked if check else _content, rows)
         if waiting is not None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from db.blobs import copy_blobs
 from db.errors import NotFound
 from db.models import Object, Payload
-from db.rows import batches, fetch_in, moment
+from db.rows import batches, fetch_in, moment, uncollected
 from db.rows import insert as insert_rows
 
 Progress = Callable[[int, int], None]
@@ -34,6 +34,7 @@ class Missing:
     """Hashes of the content of those payloads, there or not."""
 
 
+@uncollected()
 def find_missing(source: Connection, target: Connection, root: str) -> Missing:
     """What `target` lacks of the tree below `root`, which `source` has."""
     found = Missing()

@@ -26,7 +26,7 @@ from db.nodes import (
     Row,
     parse_meta,
 )
-from db.rows import fetch, fetch_in
+from db.rows import fetch, fetch_in, uncollected
 from db.trees import payload_infos, root_row
 
 _CHILDREN = """
@@ -89,6 +89,7 @@ class _Pair:
     b: Row
 
 
+@uncollected()
 def diff_trees(a: tuple[Connection, str], b: tuple[Connection, str], view: str | None = None) -> TreeDiff:
     """What differs from tree a to tree b, each (connection, id of the root object); in all views, or in one.
 

@@ -189,6 +189,15 @@ class Node:
             self._payloads = self._below.payloads_of(self.id)
         return self._payloads
 
+    def know(self, payloads: dict[str, PayloadInfo]) -> None:
+        """Its payload infos, read by somebody who needed those of many nodes."""
+        self._payloads = payloads
+
+    @property
+    def payloads_known(self) -> bool:
+        """Whether they need not be fetched any more."""
+        return self._payloads is not None
+
     @property
     def row(self) -> Row:
         """As it was read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -20,6 +21,19 @@ def batches(items: Iterable[Any], size: int = BATCH) -> Iterator[list[Any]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection in the block: it would look at every row of a large answer again and again, in a process
+    that has much in memory for longer than the answer takes. For blocks that make no circles."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def fetch(connection: Connection, sql: str, **values: Any) -> list[Sequence[Any]]:
@@ -46,13 +60,10 @@ def _rows(result: CursorResult[Any]) -> list[Sequence[Any]]:
     cursor = result.cursor
     if cursor is None:
         return []
-    collecting = gc.isenabled()
-    gc.disable()  # it would look at every row of a large answer again and again
     try:
-        return list(cursor.fetchall())
+        with uncollected():
+            return list(cursor.fetchall())
     finally:
-        if collecting:
-            gc.enable()
         result.close()
 
 

@@ -26,6 +26,7 @@ from db.nodes import (
     Row,
     parse_meta,
 )
+from db.rows import uncollected
 from db.trees import Tree, alike
 
 Place = tuple[str, str, str]
@@ -93,6 +94,7 @@ class WorkTree:
         work._take(tree)
         return work
 
+    @uncollected()
     def _take(self, tree: Tree) -> None:
         lineages, rows, parents = self._lineages, self._rows, self._parents
         rows[tree.root.lineage] = tree.root.row

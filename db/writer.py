@@ -13,7 +13,7 @@ from db.digests import canonical, object_digest
 from db.heads import now
 from db.ids import new_id
 from db.nodes import NewPayload, PayloadInfo
-from db.rows import insert, moment
+from db.rows import insert, moment, uncollected
 from db.trees import payload_infos
 from db.who import Who
 from db.worktree import Item, WorkTree
@@ -22,6 +22,7 @@ _PAYLOAD = ("id", "type", "name", "format", "sha256", "size", "meta", "created",
 _OBJECT = ("id", "lineage", "type", "name", "serial", "meta", "digest", "created", "author")
 
 
+@uncollected()
 def write_tree(connection: Connection, work: WorkTree, who: Who) -> tuple[str, bytes]:
     """Store what was changed; (id, digest) of the root: those that it has when nothing differs."""
     order = _order(work)
