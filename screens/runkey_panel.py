@@ -115,6 +115,7 @@ class RunkeyPanel(Display):
         self.setProperty("role", "screen")
         self.header = Header(self.prefix, "Apply runkeys", links(macros, "runkey_panel"), self)
         self.state = RunState(f"{self.prefix}State", self)
+        self.mode = Text(f"{self.prefix}Mode", self)
         self.progress = Progress(self.prefix, self)
         self.message = Result(f"{self.prefix}Msg", self)
         self.differences = Reading(f"{self.prefix}DiffCount", self, role="medium", units=False)
@@ -168,6 +169,7 @@ class RunkeyPanel(Display):
         whole.addWidget(self.header)
         whole.addWidget(body, 1)
         self.state.changed.connect(self._refresh)
+        self.mode.pv.changed.connect(self._refresh)
         self.choice.pv.changed.connect(self._refresh)
         self._refresh()
 
@@ -199,7 +201,7 @@ class RunkeyPanel(Display):
             f"{self.prefix}Apply",
             "Apply …",
             panel,
-            self._why_not,
+            self._why_not_write,
             before=self.comment_first,
             role="go",
             question=self._apply_question,
@@ -257,7 +259,7 @@ class RunkeyPanel(Display):
             f"{self.prefix}Commit",
             "Commit the selected runkey …",
             panel,
-            self._why_not,
+            self._why_not_write,
             before=self.comment_first,
             question=lambda: (
                 f"Commit runkey {self.choice.pv.text!r} to the backend?\n\nWhat is committed never changes any more."
@@ -283,7 +285,8 @@ class RunkeyPanel(Display):
         self.differences.setToolTip("Settings of the stand that were not as in the runkey, at the last Compare")
         count = stacked(caption("Differences", panel), self.differences)
         grid.addLayout(count, 0, 2)
-        grid.addWidget(self.message, 1, 0, 1, 3)
+        grid.addLayout(stacked(caption("Mode", panel), self.mode), 0, 3)
+        grid.addWidget(self.message, 1, 0, 1, 4)
         grid.setColumnStretch(1, 1)
         return panel
 
@@ -306,6 +309,10 @@ class RunkeyPanel(Display):
 
     def _why_not(self) -> str:
         return self._no_database() or ("" if self._selected() else "No runkey is selected")
+
+    def _why_not_write(self) -> str:
+        operation = self.mode.pv.connected and self.mode.pv.text == "Operation"
+        return self._why_not() or ("Mode is Operation" if operation else "")
 
     def _nothing_runs(self) -> str:
         return "" if self.state.busy else "Nothing is under way"

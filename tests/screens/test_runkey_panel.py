@@ -171,6 +171,22 @@ def test_without_a_database_nothing_can_be_given(panel: Screen) -> None:
     picture(panel, "runkey_panel_away")
 
 
+def test_in_operation_nothing_is_applied_or_committed(panel: Screen) -> None:
+    post(panel, Mode=1)
+    panel.wait("display.mode.text() == 'Operation' and not display.apply.isEnabled()")
+    assert panel.get(
+        "[b.isEnabled() for b in (display.commit, display.compare, display.dry_run, display.snapshot)]"
+    ) == [
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert "Mode is Operation" in panel.get("display.apply.toolTip()")
+    post(panel, Mode=0)
+    panel.wait("display.apply.isEnabled() and display.commit.isEnabled()")
+
+
 def test_a_runkey_is_chosen_by_its_name(panel: Screen) -> None:
     before = len(asked(panel))
     panel.get("display.choice.choose('sr1 mmsetup 04 sr1')")
