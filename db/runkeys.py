@@ -131,9 +131,15 @@ class Runkeys:
 
     # changing
 
-    def create(self, name: str, root: NewObject, comment: str = "", action: str = "create") -> RunkeyInfo:
-        """A runkey from nothing. Exists; BadInput with all that is wrong in it. The root's own name does not count."""
+    def create(
+        self, name: str, root: NewObject, comment: str = "", action: str = "create", labels: Iterable[str] = ()
+    ) -> RunkeyInfo:
+        """A runkey from nothing. Exists; BadInput with all that is wrong in it. The root's own name does not count.
+
+        `labels`: LABEL tags on its root, made where they lack.
+        """
         runkey_name(name)
+        labels = tuple(labels)
         root = NewObject(root.type, "", root.serial, root.meta, root.payloads, root.children)
         problems = [] if root.type == "runkey" else [f"/: the root's type is {root.type!r} and not 'runkey'"]
         if problem := text_problem("action", action):
@@ -154,12 +160,14 @@ class Runkeys:
                 id_, _ = write_tree(connection, work, self.who)
                 revision = add_revision(connection, name, id_, None, action, comment, self.who)
                 add_head(connection, name, revision, self.who)
+                for label in labels:
+                    tags.tag(connection, self.who, "LABEL", label, [tags.Target(object=id_)], None)
                 return self._done(connection, f"runkey.{action}", name, comment=comment)
 
         return again(store)
 
     def clone(self, source: str, name: str, comment: str = "") -> RunkeyInfo:
-        """A new name for what a runkey (name, digest or id of a revision) is now. Nothing is copied."""
+        """A new name for what a runkey (name, digest, or id of a revision or root) is now. Nothing is copied."""
         runkey_name(name)
 
         def store() -> RunkeyInfo:
@@ -314,19 +322,18 @@ class Runkeys:
         return info
 
     def _source(self, connection: Connection, source: str) -> tuple[str, str | None]:
-        if exists(connection, source) or not is_id(source):
-            if not exists(connection, source):
-                for statement in _by_digits(source):
-                    if (root := connection.execute(statement).scalar()) is not None:
-                        return root, connection.execute(
-                            select(Revision.id).where(Revision.root_id == root).order_by(Revision.id.desc())
-                        ).scalars().first()
-            info = head(connection, source, self.where)
-            return info.root, info.revision
-        row = connection.execute(select(Revision.root_id, Revision.id).where(Revision.id == source)).first()
-        if row is None:
-            raise NotFound(f"there is no revision {source}")
-        return row.root_id, row.id
+        """(id of the root, id of the revision) of a name, of an id (of a revision or a root) or of a digest."""
+        if not exists(connection, source):
+            row = connection.execute(select(Revision.root_id, Revision.id).where(Revision.id == source)).first()
+            if row is not None:
+                return row.root_id, row.id
+            for statement in _by_digits(source):
+                if (root := connection.execute(statement).scalar()) is not None:
+                    return root, connection.execute(
+                        select(Revision.id).where(Revision.root_id == root).order_by(Revision.id.desc())
+                    ).scalars().first()
+        info = head(connection, source, self.where)
+        return info.root, info.revision
 
     def _targets(self, connection: Connection, targets: Iterable[Any]) -> list[Target]:
         if isinstance(targets, str):

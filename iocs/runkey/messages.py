@@ -11,7 +11,7 @@ import numpy as np
 from owlshift.ca import Batch, ChannelInfo, Client
 
 PV = "IOC:Msg"
-DELIVERY = 0.5
+DELIVERY = 2.0
 """Seconds that a message may come later than the refusal that it explains."""
 
 

@@ -103,10 +103,7 @@ def store_snapshot(
         raise InterruptedError
     if not base:
         children = [NewChild(_new(system, roles)) for system, roles in parts.items()]
-        store.staging.create(name, NewObject("runkey", "", children=children), comment, ACTION)
-        for label in incomplete:
-            store.staging.tag("LABEL", label, [name])
-        return store.staging.info(name)
+        return store.staging.create(name, NewObject("runkey", "", children=children), comment, ACTION, incomplete)
     if not store.staging.exists(base):
         store.fetch(base)
     with Branch(store.staging, base, name, comment, ACTION, incomplete) as edit:

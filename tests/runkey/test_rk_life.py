@@ -29,6 +29,9 @@ ASG(OPERATOR) { RULE(1, READ) RULE(1, WRITE) }
 ASG(EXPERT) { RULE(1, READ) RULE(1, WRITE) { UAG(nobody) } }
 """
 
+PATIENT = "patience = 60"
+HASTY = 'patience = 1\nput_timeout = 5\nread_timeout = 2\nincomplete = "refuse"'
+
 Lone = Callable[..., RkStand]
 
 
@@ -42,7 +45,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RkStand]:
 def lone(running: RkStand) -> Lone:
     """The stand that the tests of this file share, with the runkey IOC configured anew."""
 
-    def configured(config: str = "") -> RkStand:
+    def configured(config: str = PATIENT) -> RkStand:
         for name in ("sim", "hv"):
             if name not in running.processes:
                 running.start(name)
@@ -139,7 +142,7 @@ async def test_a_restart_keeps_what_was_selected_and_applied(lone: Lone) -> None
 
 async def test_the_cable_is_pulled_half_way_and_plugged_again(lone: Lone) -> None:
     """What was written is taken back, in order, once the boards can be reached."""
-    stand = lone("patience = 60")
+    stand = lone()
     await prepare(stand)
     task = await begin(stand)
     stand.sim("cable", state="pulled")
@@ -153,28 +156,6 @@ async def test_the_cable_is_pulled_half_way_and_plugged_again(lone: Lone) -> Non
     assert "rolled back" in report
     assert await stand.get("State") == "Failed"
     assert "was tried" in await stand.get("AppliedResult")
-
-
-async def test_the_cable_is_pulled_half_way_and_stays_out(lone: Lone) -> None:
-    """What could not be taken back is said, item by item."""
-    stand = lone("patience = 1\nput_timeout = 5")
-    selected = await prepare(stand)
-    task = await begin(stand)
-    stand.sim("cable", state="pulled")
-    with pytest.raises(CANothing):
-        await task
-    report = await stand.get("Report")
-    assert "NOT everything could be taken back" in report
-    changed = [name for name, value in zip(NAMES, await current(stand), strict=True) if value in (50.0, 0.0)]
-    for name in changed:
-        assert re.search(rf"HV:{name}: .*rollback failed", report), (name, report)
-    assert "NOT everything could be taken back" in await stand.get("Msg")
-    assert "uncertain" in await stand.get("AppliedResult")
-    assert str(await stand.get("Applied")) == ""
-    stand.heal()
-    await stand.hv_ready()
-    await stand.put("Apply", 1)
-    assert str(await stand.get("Applied")) == selected
 
 
 async def test_access_security(lone: Lone) -> None:
@@ -227,25 +208,6 @@ def _with_value(content: bytes, pv: str, value: float) -> bytes:
     return json.dumps(document).encode()
 
 
-async def test_an_incomplete_snapshot_may_be_refused(lone: Lone) -> None:
-    stand = lone('incomplete = "refuse"\nread_timeout = 2')
-    await prepare(stand)
-    await stand.put("Apply", 1)
-    before = str(await stand.get("Selected"))
-    stand.kill("hv")
-    said = await stand.refused("Snapshot")
-    assert "not stored" in said
-    assert "IOC:Catalogue" in said
-    assert str(await stand.get("Selected")) == before
-    assert await stand.get("State") == "Failed"
-    for command in ("Compare", "Apply"):
-        assert "nothing of the stand can be read" in await stand.refused(command)
-    stand.start("hv")
-    await stand.hv_ready()
-    await stand.put("Compare", 1)
-    assert await stand.get("DiffCount") == 0
-
-
 async def test_what_has_no_value_is_named_and_labels_the_snapshot(lone: Lone) -> None:
     """The boards could not be read since the start of their IOC: some settings are not known at all."""
     stand = lone()
@@ -278,6 +240,47 @@ async def test_what_has_no_value_is_named_and_labels_the_snapshot(lone: Lone) ->
     assert (await caget(stand.rk("Report.SEVR"), timeout=30)) == 0
     with stand.store() as store:
         assert "LABEL:incomplete" not in store.staging.info(f"whole {stand.prefix}").tags
+
+
+async def test_the_cable_is_pulled_half_way_and_stays_out(lone: Lone) -> None:
+    """What could not be taken back is said, item by item."""
+    stand = lone(HASTY)
+    selected = await prepare(stand)
+    task = await begin(stand)
+    stand.sim("cable", state="pulled")
+    with pytest.raises(CANothing):
+        await task
+    report = await stand.get("Report")
+    assert "NOT everything could be taken back" in report
+    changed = [name for name, value in zip(NAMES, await current(stand), strict=True) if value in (50.0, 0.0)]
+    for name in changed:
+        assert re.search(rf"HV:{name}: .*rollback failed", report), (name, report)
+    assert "NOT everything could be taken back" in await stand.get("Msg")
+    assert "uncertain" in await stand.get("AppliedResult")
+    assert str(await stand.get("Applied")) == ""
+    stand.heal()
+    await stand.hv_ready()
+    await stand.put("Apply", 1)
+    assert str(await stand.get("Applied")) == selected
+
+
+async def test_an_incomplete_snapshot_may_be_refused(lone: Lone) -> None:
+    stand = lone(HASTY)
+    await prepare(stand)
+    await stand.put("Apply", 1)
+    before = str(await stand.get("Selected"))
+    stand.kill("hv")
+    said = await stand.refused("Snapshot")
+    assert "not stored" in said
+    assert "IOC:Catalogue" in said
+    assert str(await stand.get("Selected")) == before
+    assert await stand.get("State") == "Failed"
+    for command in ("Compare", "Apply"):
+        assert "nothing of the stand can be read" in await stand.refused(command)
+    stand.start("hv")
+    await stand.hv_ready()
+    await stand.put("Compare", 1)
+    assert await stand.get("DiffCount") == 0
 
 
 async def test_the_stand_is_compared_in_the_background(lone: Lone) -> None:
