@@ -60,10 +60,10 @@ REVISIONS, OBJECTS, PAYLOADS = _kept("gc_revision"), _kept("gc_object"), _kept("
 def gc(database: Database, who: Who, dry_run: bool = False) -> GcReport:
     """Throw away for ever what nothing needs any more; `dry_run`: only say what would go.
 
-    `who` must be an expert (Forbidden). Other writers wait meanwhile; readers do not. Busy when one does not end.
+    `who` must be an admin (Forbidden). Other writers wait meanwhile; readers do not. Busy when one does not end.
     """
     with database.write(alone=not dry_run) as connection:
-        require(connection, who, "expert")
+        require(connection, who, "admin")
         with _marked(connection):
             report = _count(connection)
             if not dry_run and any(asdict(report).values()):

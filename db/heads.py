@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, delete, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
-from db.errors import Busy, Conflict, NotFound
+from db.errors import Busy, Conflict, Exists, Forbidden, NotFound
 from db.ids import new_id
 from db.models import Object, Revision, Runkey, Tag, TagObject
 from db.trees import alike
@@ -18,6 +18,8 @@ from db.who import Who
 
 TRIES = 5
 """How often a transaction is begun when the database says that it is busy; each waits as long as the database does."""
+SEALED = "the object is sealed"
+"""What the triggers say of a row that comes after the object that it belongs to."""
 T = TypeVar("T")
 
 
@@ -68,12 +70,20 @@ class RevisionInfo:
 
 
 def again(function: Callable[[], T]) -> T:
-    """The function's result, tried again while the database is busy."""
+    """The function's result, tried again while the database is busy, or when another writer was quicker.
+
+    What is made is looked for first; when the database itself says that a row is there already, somebody has made it
+    in between. The next time it is found: it is used, or refused in words that say what it is.
+    """
     for _ in range(TRIES - 1):
         try:
             return function()
         except Busy:
             continue
+        except (Exists, Forbidden) as error:
+            raced = isinstance(error, Exists) or SEALED in str(error)
+            if error.__cause__ is None or not raced:
+                raise
     return function()
 
 

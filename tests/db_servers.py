@@ -2,7 +2,7 @@
 
 `fresh_url(kind)` gives the URL of an empty database of a server that is started once per pytest process; tests that
 stop or kill a server make one of their own (`PostgreSQL()`, `MariaDB()`; a context manager). What is not installed
-(`.ci/db-servers` does it) is skipped, with the reason.
+(`.ci/db-servers` does it) is skipped, with the reason. `ready_url(kind)`: one with our tables, in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -79,6 +80,10 @@ class Server(ABC):
     @abstractmethod
     def fresh_url(self) -> str:
         """The URL of a new, empty database."""
+
+    @abstractmethod
+    def copy_url(self, template: str) -> str:
+        """The URL of a new database with the tables of another one that nobody uses, by that one's URL."""
 
     def _user(self) -> pwd.struct_passwd | None:
         if os.getuid() != 0:
@@ -229,12 +234,22 @@ class PostgreSQL(Server):
         self._execute(f"CREATE DATABASE {name}")
         return f"postgresql+psycopg://owlshift:{self.password}@127.0.0.1:{self.port}/{name}"
 
+    def copy_url(self, template: str) -> str:
+        base, _, name = template.rpartition("/")
+        copy = f"t{secrets.token_hex(6)}"
+        self._execute(f"CREATE DATABASE {copy} TEMPLATE {name}")
+        return f"{base}/{copy}"
+
 
 class MariaDB(Server):
     """mariadbd of PATH or /usr/sbin."""
 
     kind = "mariadb"
     users = ("mysql",)
+
+    def __init__(self, durable: bool = False) -> None:
+        self._dumps: dict[str, str] = {}
+        super().__init__(durable)
 
     @classmethod
     def _tool(cls, *names: str) -> str | None:
@@ -276,16 +291,18 @@ class MariaDB(Server):
             "innodb-flush-log-at-trx-commit": 1 if self.durable else 2,
         }
         if not self.durable:
-            options |= {"innodb-flush-method": "nosync", "innodb-doublewrite": 0, "sync-frm": 0}
+            options |= {"innodb-flush-method": "nosync", "innodb-doublewrite": 0, "sync-frm": 0, "debug-no-sync": 1}
         return [mariadbd, "--no-defaults", *(f"--{k}={v}" for k, v in options.items())]
 
-    def _execute(self, sql: str) -> None:
+    def _connect(self, **options: Any) -> Any:
         import pymysql
 
-        connection = pymysql.connect(
-            host="127.0.0.1", port=self.port, user="owlshift", password=self.password, connect_timeout=5
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="owlshift", password=self.password, connect_timeout=5, **options
         )
-        with contextlib.closing(connection), connection.cursor() as cursor:
+
+    def _execute(self, sql: str) -> None:
+        with contextlib.closing(self._connect()) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
 
     def try_connect(self) -> None:
@@ -296,9 +313,42 @@ class MariaDB(Server):
         self._execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         return f"mariadb+pymysql://owlshift:{self.password}@127.0.0.1:{self.port}/{name}"
 
+    def copy_url(self, template: str) -> str:
+        from pymysql.constants import CLIENT
+
+        base, _, name = template.rpartition("/")
+        if name not in self._dumps:
+            self._dumps[name] = self._dump(name)
+        copy = f"t{secrets.token_hex(6)}"
+        script = f"CREATE DATABASE {copy} CHARACTER SET utf8mb4; USE {copy}; {self._dumps[name]}"
+        connection = self._connect(client_flag=CLIENT.MULTI_STATEMENTS, autocommit=True)
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute(script)
+            while cursor.nextset():  # raises what a later statement did
+                pass
+        return f"{base}/{copy}"
+
+    def _dump(self, name: str) -> str:
+        """Statements that make the tables and triggers again, and the row that says of which version they are."""
+        made = ["SET foreign_key_checks = 0"]
+        with contextlib.closing(self._connect(database=name)) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW TABLES")
+            for (table,) in cursor.fetchall():
+                cursor.execute(f"SHOW CREATE TABLE `{table}`")
+                made.append(cursor.fetchone()[1])
+            cursor.execute("SHOW TRIGGERS")
+            for trigger, *_ in cursor.fetchall():
+                cursor.execute(f"SHOW CREATE TRIGGER `{trigger}`")
+                sql_mode, text = cursor.fetchone()[1:3]
+                made += [f"SET sql_mode = '{sql_mode}'", text]
+            cursor.execute("SELECT version_num FROM alembic_version")
+            made.append(f"INSERT INTO alembic_version VALUES ('{cursor.fetchone()[0]}')")
+        return "; ".join(made)
+
 
 SERVERS: dict[str, type[Server]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
 _running: dict[str, Server] = {}
+_templates: dict[str, str] = {}
 _folder: Path | None = None
 
 
@@ -327,6 +377,23 @@ def fresh_url(kind: str) -> str:
             atexit.register(shutil.rmtree, _folder, ignore_errors=True)
         return f"sqlite:///{_folder}/{secrets.token_hex(6)}/db.sqlite"
     return server(kind).fresh_url()
+
+
+def ready_url(kind: str) -> str:
+    """The URL of a new database with all tables: a copy of one that was migrated once. Skips as `fresh_url`."""
+    if kind not in _templates:
+        from db.database import Database
+
+        _templates[kind] = fresh_url(kind)
+        Database.open(_templates[kind]).close()
+    template = _templates[kind]
+    if kind != "sqlite":
+        return server(kind).copy_url(template)
+    url = fresh_url(kind)
+    path = Path(url.removeprefix("sqlite:///"))
+    path.parent.mkdir()
+    shutil.copy(template.removeprefix("sqlite:///"), path)
+    return url
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

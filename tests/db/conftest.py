@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, fresh_url, ready_url
 
 from db.database import Database
 from db.store import Store
@@ -18,10 +18,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return fresh_url(request.param)
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     """An open database with all tables, one test for each kind."""
-    opened = Database.open(database_url, name="staging")
+    opened = Database.open(ready_url(request.param), name="staging")
     yield opened
     opened.close()
 
@@ -29,6 +29,6 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture(scope="module", params=KINDS)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Staging and backend, for all tests of a module: each uses names of its own."""
-    opened = Store.open(fresh_url(request.param), fresh_url(request.param), Who("tester", "here"))
+    opened = Store.open(ready_url(request.param), ready_url(request.param), Who("tester", "here"))
     yield opened
     opened.close()

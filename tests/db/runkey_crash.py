@@ -1,7 +1,8 @@
-"""A program for test_runkeys_store.py: it commits or fetches, and is killed on the way, at every step in turn.
+"""A program for test_runkeys_crash.py: it commits or fetches, and is killed on the way, at one step after another.
 
-python runkey_crash.py STAGING_URL BACKEND_URL commit|fetch STRIDE: forks a process for each step, which kills itself
-there, and another one, which looks at what is left and does it again. Prints JSON: [step, statement, …] for each.
+python runkey_crash.py STAGING_URL BACKEND_URL commit|fetch STRIDE: for every STRIDE-th step (before a statement, after
+it, before a COMMIT) it forks a process that kills itself there, and another one, which looks at what is left and does
+it again. STRIDE 1 is every step. Prints the steps as JSON.
 """
 
 from __future__ import annotations

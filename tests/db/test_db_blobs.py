@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, ready_url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
@@ -51,7 +51,7 @@ def test_contents_come_back_as_they_were(database):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_bytes(kind):
-    database = Database.open(fresh_url(kind))
+    database = Database.open(ready_url(kind))
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
     @given(st.lists(st.binary(max_size=300) | st.text("'\\\0%\"`;xé").map(str.encode), max_size=8))
@@ -117,7 +117,7 @@ def test_a_transaction_that_fails_stores_no_content(database):
 
 
 def test_a_content_too_large_for_the_server_is_refused_with_the_setting_to_change():
-    database = Database.open(fresh_url("mariadb"))
+    database = Database.open(ready_url("mariadb"))
     try:
         with pytest.raises(BadInput, match="set max_allowed_packet, now 16777216, to 24001000 at least"):
             stored(database, [os.urandom(12_000_000)])
@@ -129,7 +129,7 @@ def test_a_content_too_large_for_the_server_is_refused_with_the_setting_to_chang
 
 @pytest.mark.parametrize("kind", ("sqlite", "postgresql"))
 def test_large_contents(kind):
-    database = Database.open(fresh_url(kind))
+    database = Database.open(ready_url(kind))
     content = os.urandom(40_000_000)
     try:
         (sha,) = stored(database, [content])
@@ -141,7 +141,7 @@ def test_large_contents(kind):
 @pytest.mark.parametrize("source_kind", KINDS)
 @pytest.mark.parametrize("target_kind", KINDS)
 def test_copies_between_databases_move_only_what_is_lacking(source_kind, target_kind):
-    source, target = Database.open(fresh_url(source_kind)), Database.open(fresh_url(target_kind))
+    source, target = Database.open(ready_url(source_kind)), Database.open(ready_url(target_kind))
     contents = [*AWKWARD, bytes(100_000), *(os.urandom(1000) for _ in range(20))]
     try:
         hashes = stored(source, contents)
@@ -209,7 +209,7 @@ def test_a_read_connection_stores_nothing(database):
 
 def test_threads_come_back_after_a_fork():
     """A process that was forked has no threads, but the same module."""
-    database = Database.open(fresh_url("sqlite"))
+    database = Database.open(ready_url("sqlite"))
     stored(database, [b"a"])
     pid = os.fork()
     if pid == 0:

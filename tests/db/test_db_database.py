@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from db_fill import ME, add_runkey
-from db_servers import KINDS, SERVERS, Server, fresh_url, missing, server
+from db_servers import KINDS, SERVERS, Server, fresh_url, missing, ready_url, server
 from sqlalchemy import func, insert, make_url, select, text
 from support import free_port
 
@@ -109,7 +109,7 @@ def test_writers_wait_for_each_other(database):
 
 def test_busy_after_a_while(monkeypatch):
     monkeypatch.setattr(engines, "BUSY_TIMEOUT", 0.2)
-    database = Database.open(fresh_url("sqlite"), name="staging")
+    database = Database.open(ready_url("sqlite"), name="staging")
     try:
         with database.write(), pytest.raises(Busy, match=r"the staging database .* is busy with another writer"):
             note(database)
@@ -121,7 +121,7 @@ def test_busy_after_a_while(monkeypatch):
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_row_that_another_holds_makes_busy(kind, monkeypatch):
     monkeypatch.setattr(engines, "BUSY_TIMEOUT", 1)
-    database = Database.open(fresh_url(kind))
+    database = Database.open(ready_url(kind))
     try:
         add_runkey(database, "a")
         with database.write() as first:
@@ -222,7 +222,7 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def test_sqlite_is_set_up_for_blobs_and_crashes():
-    database = Database.open(fresh_url("sqlite"))
+    database = Database.open(ready_url("sqlite"))
     with database.read() as connection:
         pragma = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
@@ -233,7 +233,7 @@ def test_sqlite_is_set_up_for_blobs_and_crashes():
 
 
 def test_postgresql_stores_blobs_as_they_are():
-    database = Database.open(fresh_url("postgresql"))
+    database = Database.open(ready_url("postgresql"))
     with database.read() as connection:
         storage = connection.execute(
             text("SELECT attstorage FROM pg_attribute WHERE attrelid = 'blob'::regclass AND attname = 'data'")
@@ -410,7 +410,7 @@ def test_a_full_disk_is_said(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_closed_and_used_again(kind):
-    database = Database.open(fresh_url(kind))
+    database = Database.open(ready_url(kind))
     note(database)
     database.close()
     note(database)  # it connects again

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from db_fill import ME, Thing, add_head, add_revision, add_runkey, add_thing, small_tree
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, ready_url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select
@@ -169,17 +169,17 @@ def test_the_audit_is_never_thrown_away(database):
         assert connection.execute(select(func.count()).select_from(Audit)).scalar() == 1
 
 
-def test_only_experts_may(database):
+def test_only_admins_may(database):
     with database.write() as connection:
         users.add_user(connection, ME, "ada", ["admin"])
-        users.add_user(connection, ME, "bob", ["operator"])
-    with pytest.raises(Forbidden, match="expert is needed"):
+        users.add_user(connection, ME, "bob", ["expert"])
+    with pytest.raises(Forbidden, match="bob is expert; admin is needed"):
         gc(database, Who("bob", "x"))
     assert gc(database, ME) == NOTHING
 
 
 def test_a_file_becomes_small_again():
-    database = Database.open(fresh_url("sqlite"))
+    database = Database.open(ready_url("sqlite"))
     path = Path(str(database.engine.url.database))
     add_runkey(database, "keep")
     tree = Thing("", "runkey", {f"r{i}": os.urandom(100_000) for i in range(100)})
@@ -231,7 +231,7 @@ def test_readers_go_on_while_it_runs(database):
 @pytest.mark.parametrize("kind", KINDS)
 def test_writers_and_gc_at_the_same_time(kind):
     """Four writers make and delete runkeys that share contents and objects, while gc runs all the time."""
-    database = Database.open(fresh_url(kind))
+    database = Database.open(ready_url(kind))
     contents = [b"content %d" % i * 20 for i in range(6)]
     failures: list[BaseException] = []
     alive: dict[str, Thing] = {}
@@ -302,7 +302,7 @@ def below(thing: Thing) -> set[str]:
 @given(st.data())
 def test_as_a_simple_program_would(data):
     """Random graphs: what gc leaves is what can be reached."""
-    database = Database.open(fresh_url("sqlite"))
+    database = Database.open(ready_url("sqlite"))
     things: list[Thing] = []
     try:
         for number in range(data.draw(st.integers(1, 12))):

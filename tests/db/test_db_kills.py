@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from db_fill import ME, Thing, add_head, add_revision, add_runkey, add_thing, small_tree
-from db_servers import KINDS, SERVERS, Server, fresh_url, missing
+from db_servers import KINDS, SERVERS, Server, missing, ready_url
 from sqlalchemy import delete, select
 from support import ROOT
 
@@ -70,7 +70,7 @@ class Child:
 @pytest.mark.parametrize("what", ["write", "gc"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_process_that_is_killed_in_a_transaction(kind, what):
-    url = fresh_url(kind)
+    url = ready_url(kind)
     database = Database.open(url)
     add_runkey(database, "a")
     add_runkey(database, "gone", small_tree(b"gone"))
@@ -90,7 +90,7 @@ def test_a_process_that_is_killed_in_a_transaction(kind, what):
 
 def test_a_process_that_is_killed_at_any_moment():
     """SQLite: every runkey that was reported is there, whole; and no half one."""
-    url = fresh_url("sqlite")
+    url = ready_url("sqlite")
     Database.open(url).close()
     rng = random.Random(4)
     reported: set[str] = set()

@@ -55,6 +55,10 @@ def test_all_triggers_are_there(database):
     assert [p.what for p in verify(database)] == [f"the trigger {trigger} is missing: rows could be changed"]
 
 
+def url_of(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=False)
+
+
 def test_opening_again_changes_nothing(database_url):
     first = Database.open(database_url)
     add_runkey(first, "a")
@@ -65,17 +69,17 @@ def test_opening_again_changes_nothing(database_url):
     first.close()
 
 
-def test_a_database_of_a_newer_version_is_left_alone(database, database_url):
+def test_a_database_of_a_newer_version_is_left_alone(database):
     change_schema(database, "UPDATE alembic_version SET version_num = '9999'")
     for create in (True, False):
         with pytest.raises(NotMigrated, match=r"was made by a newer owlshift .*tables 9999, this one knows 0001"):
-            Database.open(database_url, create=create)
+            Database.open(url_of(database), create=create)
 
 
-def test_a_database_of_an_older_version_says_what_to_run(database, database_url, monkeypatch):
+def test_a_database_of_an_older_version_says_what_to_run(database, monkeypatch):
     monkeypatch.setattr(migrations, "REVISION", "0002")
     with pytest.raises(NotMigrated, match=r"tables of an older owlshift \(0001, wanted 0002\): run `owl runkey init`"):
-        Database.open(database_url, create=False)
+        Database.open(url_of(database), create=False)
 
 
 def test_a_migration_that_was_cut_off_is_finished_the_next_time(database_url):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from db_fill import ME, Thing, add_runkey, small_tree
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, ready_url
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, select
@@ -242,7 +242,7 @@ DAMAGE: dict[str, tuple[Callable[[Thing, str], Any], str]] = {
 @pytest.fixture(scope="module", params=KINDS)
 def victim(request: pytest.FixtureRequest) -> Iterator[tuple[Connection, dict[str, Any]]]:
     """One database for all damage, which is undone each time; and what is in it."""
-    database = Database.open(fresh_url(request.param))
+    database = Database.open(ready_url(request.param))
     tree = add_runkey(database, "a")
     add_runkey(database, "sound", small_tree(b"other"))
     felix = tree.children[0].id
@@ -301,7 +301,7 @@ def test_content_under_the_hash_of_another(database):
 
 
 def test_a_damaged_file_is_told():
-    database = Database.open(fresh_url("sqlite"))
+    database = Database.open(ready_url("sqlite"))
     for i in range(30):
         add_runkey(database, f"a{i}")
     path = str(database.engine.url.database)
@@ -325,7 +325,7 @@ def test_a_damaged_file_is_told():
 
 def test_there_is_an_end_to_problems(monkeypatch):
     monkeypatch.setattr(verify_module, "MOST", 5)
-    database = Database.open(fresh_url("sqlite"))
+    database = Database.open(ready_url("sqlite"))
     add_runkey(database, "a", Thing("", "runkey", {}, [Thing(f"FE{i}") for i in range(20)]))
     corrupt(database, table("object").update().values(digest=bytes(32)))
     found = verify(database)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, ready_url
 from runkey_trees import contents, detector, said
 
 from db.database import Database
@@ -180,7 +180,7 @@ print(json.dumps([done, refused]))
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_that_edit_at_once_lose_nothing(kind: str) -> None:
-    url = fresh_url(kind)
+    url = ready_url(kind)
     database = Database.open(url, name="staging")
     runkeys = Runkeys(database, Who.me())
     root = detector(3)
@@ -221,7 +221,7 @@ database.close()
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_readers_see_all_of_an_edit_or_nothing(kind: str) -> None:
-    url = fresh_url(kind)
+    url = ready_url(kind)
     database = Database.open(url, name="staging")
     runkeys = Runkeys(database, Who.me())
     runkeys.create("read", detector(20))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, ready_url
 from runkey_trees import detector
 
 from db.audit import search
@@ -41,7 +41,7 @@ def edited(store: Store) -> None:
 
 @pytest.fixture(params=KINDS)
 def databases(request: pytest.FixtureRequest) -> Iterator[tuple[Database, Database]]:
-    with Store.open(fresh_url(request.param), fresh_url(request.param), Who("root", "h")) as store:
+    with Store.open(ready_url(request.param), ready_url(request.param), Who("root", "h")) as store:
         for name in ("old", "done"):
             store.staging.create(name, detector(1))
         store.commit("done")

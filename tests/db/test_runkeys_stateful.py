@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from db_servers import fresh_url
+from db_servers import ready_url
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -277,7 +277,7 @@ QUIET = [
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[type[Edits]]:
-    database = Database.open(fresh_url("sqlite"), name="staging")
+    database = Database.open(ready_url("sqlite"), name="staging")
     yield type("Bound", (Edits,), {"database": database})
     database.close()
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, ready_url
 from runkey_trees import detector, said
 
 from db.errors import Conflict, Exists, NotFound, Unavailable
@@ -185,19 +182,6 @@ def test_revisions_of_one_number(store: Store) -> None:
     assert not verify(store.backend.database)
 
 
-@pytest.mark.parametrize("what", ["commit", "fetch"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_any_step(kind: str, what: str) -> None:
-    urls = [fresh_url(kind), fresh_url(kind)]
-    stride = 23 if kind == "sqlite" else 67
-    program = str(Path(__file__).with_name("runkey_crash.py"))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", program, *urls, what, str(stride)], capture_output=True, text=True, timeout=110
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) > 2
-
-
 def test_a_different_user_finishes(tmp_path: Path) -> None:
     urls = f"sqlite:///{tmp_path / 'staging.sqlite'}", f"sqlite:///{tmp_path / 'backend.sqlite'}"
     with Store.open(*urls, Who("anna", "a")) as anna, Store.open(*urls, Who("bert", "b")) as bert:
@@ -210,7 +194,7 @@ def test_a_different_user_finishes(tmp_path: Path) -> None:
 def test_databases_of_different_kinds() -> None:
     kinds = list(KINDS)
     for one, other in zip(kinds, [*kinds[1:], kinds[0]], strict=True):
-        with Store.open(fresh_url(one), fresh_url(other)) as store:
+        with Store.open(ready_url(one), ready_url(other)) as store:
             info = store.staging.create("a", detector(3))
             assert store.commit("a").digest == info.digest
             store.staging.delete("a")

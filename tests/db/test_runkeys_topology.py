@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from db_servers import KINDS, fresh_url
+from db_servers import KINDS, ready_url
 
 from db.audit import search
 from db.database import Database
@@ -18,7 +18,7 @@ T = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 10)]
 
 @pytest.fixture(params=KINDS)
 def topology(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
-    database = Database.open(fresh_url(request.param), name="staging")
+    database = Database.open(ready_url(request.param), name="staging")
     yield Topology(database, Who("tester", "here"))
     database.close()
 
