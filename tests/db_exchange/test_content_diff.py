@@ -60,7 +60,7 @@ def test_everything_is_described(store: Store) -> None:
     assert (pixels.path, pixels.chip, pixels.cols, pixels.rows) == (FE2, "RD53B", 400, 384)
     assert (pixels.enable, pixels.injen, pixels.hitbus, pixels.tdac, pixels.changed) == (1, 0, 1, 0, 2)
     edges = [item for item in found.items if isinstance(item, Edge)]
-    assert [(e.key, e.before, e.after) for e in edges] == [("enable", 1, 0), ("rx", 2, 7)]
+    assert [(e.key, e.before, e.after) for e in edges] == [("enable", 1, 0), ("rx", 12, 7)]
     others = [item for item in found.items if isinstance(item, Other)]
     assert [(o.path, o.what, o.before, o.after) for o in others] == [
         ("/FELIX1", "meta card", "", "1"),
@@ -93,7 +93,7 @@ def test_text(store: Store) -> None:
     assert "14 objects differ: 8 added, 6 changed" in text
     assert "1 pixel map (2 pixels), 3 registers, 1 value, 2 connections, 2 other changes" in text
     assert "GlobalConfig.DiffTh2  50 -> 60  in 3 objects: /FELIX1/OB1/FE1, /FELIX1/OB1/FE2, /FELIX1/OB1/FE3" in text
-    assert "/FELIX1/OB1/FE3  rx  2 -> 7" in text
+    assert "/FELIX1/OB1/FE3  rx  12 -> 7" in text
     assert "/FELIX1/OB1/FE2  2 pixels (0.0013 %): Enable 1, Hitbus 1" in text
     assert "scan.loops[0].config.max  64 -> 32  /std_digitalscan" in text
     assert max(map(len, text.splitlines())) <= 110
