@@ -14,6 +14,8 @@ from sqlalchemy import Connection, CursorResult, bindparam, text
 
 BATCH = 5000
 """Ids in one query, rows in one insert."""
+MANY = 10_000
+"""New objects in memory from which it matters that the garbage collection would look at each."""
 
 
 def batches(items: Iterable[Any], size: int = BATCH) -> Iterator[list[Any]]:
@@ -33,6 +35,10 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if collecting:
+            if gc.get_count()[0] > MANY and not gc.get_freeze_count():
+                # what was made counts as old at once, without a look at each
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -79,6 +79,8 @@ class WorkTree:
         """Object id -> lineage."""
         self._parents: dict[str, list[str]] = {}
         """Lineage -> those of its parents, now or before."""
+        self._names: dict[str, dict[str, str]] = {}
+        """Lineage -> `view/name` of a child as it is stored -> its lineage."""
         self.items: dict[str, Item] = {}
         self.changed: set[str] = set()
         """Lineages."""
@@ -96,6 +98,7 @@ class WorkTree:
 
     @uncollected()
     def _take(self, tree: Tree) -> None:
+        self._names.clear()
         lineages, rows, parents = self._lineages, self._rows, self._parents
         rows[tree.root.lineage] = tree.root.row
         lineages[tree.root.id] = tree.root.lineage
@@ -163,14 +166,24 @@ class WorkTree:
         """(lineage of the object at a path, lineage of its parent there). NotFound names what is alike."""
         above, here, path = None, self.root, ""
         for name in names:
-            item = self.item(here)
-            child = item.names.get((view, name))
+            child = self._named(here, view, name)
             if child is None:
-                there = (n for v, n in item.names if v == view)
+                there = (n for v, n in self.item(here).names if v == view)
                 where = "" if view == VIEW else f" in view {view}"
                 raise NotFound(f"{path or '/'} has no {name!r}{where}{alike(name, there)}")
             above, here, path = here, child, f"{path}/{name}"
         return here, above
+
+    def _named(self, lineage: str, view: str, name: str) -> str | None:
+        """The lineage of a child; without making the object with all its edges where nobody has changed it."""
+        item = self.items.get(lineage)
+        if item is not None:
+            return item.names.get((view, name))
+        names = self._names.get(lineage)
+        if names is None:
+            rows = self._rows_of.get(self._rows[lineage][CHILD], ())
+            names = self._names[lineage] = {f"{row[VIEW_]}/{row[NAME]}": row[LINEAGE] for row in rows}
+        return names.get(f"{view}/{name}")
 
     def path(self, lineage: str) -> str:
         """One of its paths, for messages."""

@@ -117,7 +117,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), json_values))
 def test_metadata_that_was_stored_and_read_has_the_same_digest(meta):
     import orjson

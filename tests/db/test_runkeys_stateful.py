@@ -288,7 +288,7 @@ def test_any_order_of_edits_follows_the_model(machine: type[Edits]) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=50, deadline=None, suppress_health_check=QUIET)
 def test_what_two_edit_is_merged_or_refused_and_never_lost(machine: type[Edits], data: st.DataObject) -> None:
     edits = machine()
     edits.begin()
