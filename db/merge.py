@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from db.errors import BadInput, Conflict, Exists, NotFound
 from db.heads import RunkeyInfo, revision_chain
 from db.nodes import CHILD, EDGE, LINEAGE, META, NAME, PARENT, POS, SERIAL, TYPE, VIEW_, PayloadInfo, Row
+from db.rows import uncollected
 from db.trees import Tree, payload_infos, read_tree
 from db.worktree import Place, WorkTree
 
@@ -42,6 +43,7 @@ class Changes:
     """Objects that have no place any more."""
 
 
+@uncollected()
 def merge(
     connection: Connection,
     base_tree: Tree,
@@ -69,6 +71,7 @@ def merge(
     return head
 
 
+@uncollected()
 def find_changes(connection: Connection, before: Tree, after: Tree) -> Changes:
     """What changed between two trees of all views."""
     changes = Changes()
