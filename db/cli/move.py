@@ -74,7 +74,7 @@ def import_(
 
     missing = [path for path in [*sources, *([controller] if controller else []), *(scans or [])] if not path.exists()]
     if missing:
-        fail(f"there is no {', '.join(map(str, missing))}", 2)
+        fail(f"there is no file or folder {', '.join(map(str, missing))} (the runkey's name goes with --name)", 2)
     with opened(site, state) as store, progress("importing") as step:
         source = sources[0]
         comment = comment or f"import of {', '.join(path.name for path in sources)}"
