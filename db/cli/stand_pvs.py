@@ -116,6 +116,7 @@ class Stand:
             camonitor(f"{self.prefix}Msg", self._message, datatype=DBR_CHAR_STR),
         ]
         self._percent, self._text = 0.0, command
+        before = (await self.read("Report"))["Report"]
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
@@ -139,7 +140,7 @@ class Stand:
                 loop.remove_signal_handler(signal.SIGINT)
             for subscription in watched:
                 subscription.close()
-        return await self._outcome(command, reason)
+        return await self._outcome(command, reason, before)
 
     async def _do(self, command: str) -> str:
         """Why a command failed; empty when it did what it should."""
@@ -154,15 +155,17 @@ class Stand:
             return f"{self.prefix}{command}: {error}"
         return ""
 
-    async def _outcome(self, command: str, reason: str) -> Outcome:
+    async def _outcome(self, command: str, reason: str, before: str) -> Outcome:
+        """`before`: the report that was there; of a command that was refused there is no other."""
         found = await self.read("State", "Selected", "SelectedHash", "Report", "Plan", "DiffCount", "Msg")
+        silent = command in ("Abort", "DryRun") or (reason and found["Report"] == before)
         return Outcome(
             command=command,
             ok=not reason,
             reason=reason,
             selected=found["Selected"],
             digest=found["SelectedHash"],
-            report=found["Report"] if command not in ("Abort", "DryRun") else "",
+            report="" if silent else found["Report"],
             plan=found["Plan"] if command == "DryRun" else "",
             differences=found["DiffCount"] if command == "Compare" else 0,
             state=found["State"],

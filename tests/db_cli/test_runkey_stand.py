@@ -73,6 +73,12 @@ def test_snapshot_compare_apply(stand: RkStand):
     assert "HV:L02:VSet" in asked.stdout and "say --yes" in asked.stderr and value(stand, "L02:VSet") == 321.0
     runkey(stand, "apply", "shift 1", "--yes", "-m", "back to it")
     assert value(stand, "L02:VSet") == 0.0
+
+    # what is refused says why, and nothing of what was done before
+    run(caput(stand.rk("Mode"), "Operation", wait=True, timeout=PATIENCE))
+    refused = runkey(stand, "apply", "shift 1", "--yes", code=1)
+    assert refused.stdout == "" and "Mode is Operation" in refused.stderr
+    run(caput(stand.rk("Mode"), "Configuration", wait=True, timeout=PATIENCE))
     runkey(stand, "compare", "shift 1")
 
     status = runkey(stand, "status").stdout
