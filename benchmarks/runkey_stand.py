@@ -51,6 +51,7 @@ def database(count: int, with_readback: int) -> str:
             records.append(f'record(calc, "{name}_RBV") {{ field(INPA, "{name}") field(CALC, "A") field(PREC, "2") }}')
     room = 400 * count + 10_000
     records.append(f'record(waveform, "{PREFIX}IOC:Catalogue") {{ field(FTVL, "CHAR") field(NELM, "{room}") }}')
+    records.append(f'record(stringin, "{PREFIX}IOC:Msg") {{ field(PINI, "YES") }}')
     return "\n".join(records)
 
 

@@ -17,6 +17,7 @@ from db.database import Database
 from db.errors import Unavailable
 from db.who import Who
 from iocs.runkey.journal import NoJournal, SqlJournal, applications, items_of, on
+from iocs.runkey.messages import Messages
 from iocs.runkey.outcome import Outcome
 from iocs.runkey.plan import Scope
 from iocs.runkey.settings import Setting, Value
@@ -220,6 +221,19 @@ async def test_each_refusal_has_its_reason(bad: Bad):
         "Forbidden": "the put was refused: it is forbidden",
     }
     assert outcome.state == "rolled_back", outcome.report
+
+
+async def test_reasons_are_heard_from_the_first_put_on(bad: Bad):
+    names = [bad.prefix + "Refused", bad.prefix + "Forbidden"]
+    for _ in range(10):
+        async with Messages(bad.client, [bad.prefix]) as messages:
+            await bad.client.write_many(dict.fromkeys(names, 80.0), timeout=PATIENCE)
+            assert set(await messages.reasons(names)) == set(names)
+
+
+async def test_a_subsystem_without_messages_is_not_waited_for_long(bad: Bad):
+    async with Messages(bad.client, [bad.prefix, "NOWHERE:"]) as messages:
+        assert await messages.reasons([]) == {}
 
 
 async def test_a_put_that_hangs_is_given_up_and_taken_back_when_it_is_done(bad: Bad):
