@@ -122,7 +122,7 @@ class Server(ABC):
                 group=self.user.pw_gid if self.user else None,
                 extra_groups=[] if self.user else None,
                 env={**os.environ, "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -399,6 +399,6 @@ def ready_url(kind: str) -> str:
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: SIGKILL when the test process ends in whatever way, so that no server is left over."""
     _libc.prctl(1, signal.SIGKILL)
