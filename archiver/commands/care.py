@@ -6,17 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.commands.common import (
-    JsonOption,
-    SiteOption,
-    StateOption,
-    StoreOption,
-    print_json,
-    progress,
-    size_text,
-    store_folder,
-)
-from owlshift.commands.common import fail
+from archiver.commands.common import SiteOption, StoreOption, store_folder
+from owlshift.commands.common import JsonOption, StateOption, fail
+from owlshift.commands.output import print_json, progress, size_text
 
 if TYPE_CHECKING:
     from pathlib import Path

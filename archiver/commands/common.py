@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from owlshift.commands.common import fail
+from owlshift.commands.common import fail, open_site
+from owlshift.commands.output import print_facts as print_lines
+from owlshift.commands.output import print_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from archiver.client.access import Way
     from archiver.config import ArchiverConfig
 
@@ -29,8 +26,6 @@ PvsArgument = Annotated[list[str], typer.Argument(metavar="PV", help="Names, or 
 FromOption = Annotated[str, typer.Option("--from", "-f", help=f"{TIMES}.")]
 ToOption = Annotated[str, typer.Option("--to", "-t", help="The same; without a zone it is local time.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Times of the table in UTC instead of local time.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
 UrlOption = Annotated[
     str | None,
     typer.Option(
@@ -42,10 +37,6 @@ SiteOption = Annotated[
     typer.Option(
         "--site", envvar="OWLSHIFT_SITE", help="The site file that says where the archiver is.", show_default=False
     ),
-]
-StateOption = Annotated[
-    Path | None,
-    typer.Option("--state", envvar="OWLSHIFT_STATE", help="The folder for the site's state, instead of the file's."),
 ]
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", help="Read the archive's files in this folder, without any server.")
@@ -123,7 +114,6 @@ def address(url: str | None, site: Path | None) -> str:
 def site_config(path: Path | None, state: Path | None) -> tuple[ArchiverConfig, Path]:
     """The [archiver] section of a site (of the demo without one), and the archive's folder."""
     from archiver.config import ArchiverConfig
-    from owlshift.commands.common import open_site
 
     site = open_site(path, state)
     config = site.services.get("archiver")
@@ -179,120 +169,4 @@ def print_facts(facts: list[tuple[str, str]], as_json: bool = False) -> None:
     if as_json:
         print_json(dict(facts))
         return
-    width = max((len(key) for key, _ in facts), default=0)
-    for key, value in facts:
-        typer.echo(f"{key:{width}}  {value}")
-
-
-def print_json(content: Any) -> None:
-    """JSON for programs: NaN and infinities are null."""
-    import orjson
-
-    sys.stdout.buffer.write(orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def table_lines(head: list[str], rows: list[list[str]], right: Iterable[int] = ()) -> Iterator[str]:
-    """Lines of a table with columns as wide as their longest text; the columns `right` stand right."""
-    widths = [max(len(head[i]), *(len(row[i]) for row in rows)) if rows else len(head[i]) for i in range(len(head))]
-    flush = set(right)
-    for row in (head, *rows):
-        cells = [f"{t:>{w}}" if i in flush else f"{t:{w}}" for i, (t, w) in enumerate(zip(row, widths, strict=True))]
-        yield "  ".join(cells).rstrip()
-
-
-def print_table(head: list[str], rows: list[list[str]], right: Iterable[int] = ()) -> None:
-    """Print `table_lines`."""
-    for line in table_lines(head, rows, right):
-        typer.echo(line)
-
-
-def size_text(count: float) -> str:
-    """Bytes as people read them: 12.3 MiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def span_text(seconds: float) -> str:
-    """A span of time as people read it: 2 d 3 h, 12 min, 1.5 s."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    parts = []
-    left = round(seconds)
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        if left >= size and len(parts) < 2:
-            parts.append(f"{left // size} {unit}")
-        elif parts:
-            break
-        left %= size
-    return " ".join(parts)
-
-
-def write(pieces: Iterable[bytes], output: Path | None) -> None:
-    """To standard output, or to a file that appears only when it is whole."""
-    if output is None:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return
-
-    def fill(path: Path) -> None:
-        with open(path, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
-
-    whole_file(output, fill)
-
-
-def whole_or_stdout(fill: Callable[[Path], object], output: Path | None) -> None:
-    """What `fill` writes into a file: to a file that appears only when it is whole, or to standard output."""
-    if output is not None:
-        whole_file(output, fill)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "answer"
-        fill(path)
-        with open(path, "rb") as file:
-            write(iter(lambda: file.read(1 << 20), b""), None)
-
-
-def whole_file(output: Path, fill: Callable[[Path], object]) -> None:
-    """A file that `fill` writes under another name beside it, and that gets its own when that is done."""
-    part = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
-            part = Path(file.name)
-        fill(part)
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
-        part.replace(output)
-    except BaseException as error:
-        if part is not None:
-            part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            fail(f"cannot write {output}: {(error.strerror or str(error)).lower()}")
-        raise
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[float, float, str], None]]:
-    """A bar on a terminal's standard error: `step(done, total, text)`; nothing where it is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total, text="": None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    bar: Progress
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-
-        def step(done: float, total: float, text: str = "") -> None:
-            bar.update(task, completed=done, total=total or None, description=text or what)
-
-        yield step
+    print_lines(facts)

@@ -10,23 +10,18 @@ import typer
 
 from archiver.commands.common import (
     FromOption,
-    JsonOption,
     SiteOption,
-    StateOption,
     ToOption,
     UrlOption,
     UtcOption,
     expand,
     opened,
     print_facts,
-    print_json,
-    print_table,
-    size_text,
-    span_text,
     store_folder,
     window,
 )
-from owlshift.commands.common import fail
+from owlshift.commands.common import JsonOption, StateOption, fail
+from owlshift.commands.output import print_json, print_table, size_text, span_text
 
 if TYPE_CHECKING:
     from pathlib import Path

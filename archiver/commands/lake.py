@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.commands.common import (
-    OutputOption,
-    SiteOption,
-    StateOption,
-    StoreOption,
-    store_folder,
-    table_lines,
-    whole_or_stdout,
-    write,
-)
-from owlshift.commands.common import fail
+from archiver.commands.common import SiteOption, StoreOption, store_folder
+from owlshift.commands.common import OutputOption, StateOption, fail
+from owlshift.commands.output import table_lines, whole_or_stdout, write
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,25 +13,20 @@ import typer
 from archiver.commands.common import (
     FolderOption,
     FromOption,
-    JsonOption,
     PvsArgument,
     SiteOption,
-    StateOption,
     StoreOption,
     ToOption,
     UrlOption,
     expand,
     moment,
     opened,
-    print_json,
-    progress,
-    size_text,
     store_folder,
-    whole_file,
     window,
 )
 from archiver.exchange.paths import Partition
-from owlshift.commands.common import fail
+from owlshift.commands.common import JsonOption, StateOption, fail
+from owlshift.commands.output import print_json, progress, size_text, whole_file
 
 if TYPE_CHECKING:
     from archiver.client.access import Reading, Way

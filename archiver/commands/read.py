@@ -11,8 +11,6 @@ import typer
 from archiver.commands.common import (
     FolderOption,
     FromOption,
-    JsonOption,
-    OutputOption,
     PvArgument,
     PvsArgument,
     SiteOption,
@@ -23,12 +21,10 @@ from archiver.commands.common import (
     moment,
     opened,
     print_facts,
-    print_json,
-    print_table,
     window,
-    write,
 )
-from owlshift.commands.common import fail
+from owlshift.commands.common import JsonOption, OutputOption, fail
+from owlshift.commands.output import print_json, print_table, write
 
 
 class Format(StrEnum):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.commands.common import JsonOption, PvsArgument, SiteOption, UrlOption, print_json, print_table
+from archiver.commands.common import PvsArgument, SiteOption, UrlOption
 from archiver.management import cli_tokens
 from archiver.management.cli_common import TokenOption, archiver_of, show_done, show_rows
 from archiver.management.cli_lists import audit, policies, report, state
-from owlshift.commands.common import fail
+from owlshift.commands.common import JsonOption, fail
+from owlshift.commands.output import print_json, print_table
 
 if TYPE_CHECKING:
     from archiver.management.remote import Remote

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.commands.common import address, print_json, print_table
+from archiver.commands.common import address
 from owlshift.commands.common import fail
+from owlshift.commands.output import print_json, print_table
 
 if TYPE_CHECKING:
     from archiver.management.remote import Remote

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from archiver.commands.common import JsonOption, PvsArgument, SiteOption, UrlOption, print_json, print_table
+from archiver.commands.common import PvsArgument, SiteOption, UrlOption
 from archiver.management.cli_common import TokenOption, archiver_of, show_done, show_rows
-from owlshift.commands.common import fail
+from owlshift.commands.common import JsonOption, fail
+from owlshift.commands.output import print_json, print_table
 
 REPORTS = {
     "never-connected": "getNeverConnectedPVs",

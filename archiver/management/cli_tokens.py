@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from archiver.commands.common import JsonOption, SiteOption, print_json
-from owlshift.commands.common import fail, open_site
+from archiver.commands.common import SiteOption
+from owlshift.commands.common import JsonOption, fail, open_site
+from owlshift.commands.output import print_json
 
 app = typer.Typer(no_args_is_help=True, help="Tokens: who may change what is archived, from where it needs one.")
 

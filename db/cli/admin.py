@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from db.cli.common import BackendOption, JsonOption, SiteOption, StateOption, fail, opened, print_json, print_table
-from db.cli.moments import EXAMPLES, json_time, local_text, moment_option
+from db.cli.common import BackendOption, opened
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, fail
+from owlshift.commands.moments import EXAMPLES, json_time, local_text, moment_option
+from owlshift.commands.output import print_json, print_table
 
 users = typer.Typer(no_args_is_help=True, help="Who may do what. While there are no users, everybody may.")
 

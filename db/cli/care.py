@@ -6,23 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.cli.common import (
-    BackendOption,
-    JsonOption,
-    NameArgument,
-    SiteOption,
-    StateOption,
-    YesOption,
-    confirm,
-    count_text,
-    explained,
-    opened,
-    print_json,
-    print_table,
-    progress,
-    size_text,
-    span_text,
-)
+from db.cli.common import BackendOption, NameArgument, explained, opened
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, YesOption, confirm
+from owlshift.commands.output import count_text, print_json, print_table, progress, size_text, span_text
 
 if TYPE_CHECKING:
     from db.database import Database

@@ -17,7 +17,7 @@ from typing import Any
 
 import typer
 
-from db.cli.moments import EXAMPLES as _TIMES
+from owlshift.commands.moments import EXAMPLES as _TIMES
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 """`rows(sql, **values)` of one database."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from db.cli.common import count_text
+from owlshift.commands.output import count_text
 
 if TYPE_CHECKING:
     from db.nodes import Node

@@ -10,24 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.cli import complete
-from db.cli.common import (
-    CommentOption,
-    EditedArgument,
-    JsonOption,
-    NameArgument,
-    PathArgument,
-    RoleArgument,
-    SiteOption,
-    StateOption,
-    YesOption,
-    confirm,
-    count_text,
-    fail,
-    opened,
-    print_json,
-)
+from db.cli.common import CommentOption, EditedArgument, NameArgument, PathArgument, RoleArgument, opened
 from db.cli.editor import in_editor
 from db.cli.history import KeyArgument
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, YesOption, confirm, fail
+from owlshift.commands.output import count_text, print_json
 
 if TYPE_CHECKING:
     from db.cli.keys import Key

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from db.cli.common import fail
+from owlshift.commands.common import fail
 
 
 def in_editor(before: bytes, name: str, check: Callable[[bytes], None]) -> bytes:

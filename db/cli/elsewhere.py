@@ -6,19 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from db.cli.common import (
-    BackendOption,
-    JsonOption,
-    NameArgument,
-    PathArgument,
-    SiteOption,
-    StateOption,
-    fail,
-    opened,
-    print_json,
-    print_table,
-)
+from db.cli.common import BackendOption, NameArgument, PathArgument, opened
 from db.cli.labels import OnPath, OnRunkey, thing_of
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, fail
+from owlshift.commands.output import print_json, print_table
 
 if TYPE_CHECKING:
     from db.store import Store

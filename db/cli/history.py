@@ -11,21 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.cli import complete
-from db.cli.common import (
-    BackendOption,
-    JsonOption,
-    NameArgument,
-    PathArgument,
-    SiteOption,
-    StateOption,
-    fail,
-    opened,
-    print_json,
-    print_table,
-    progress,
-    write_file,
-)
-from db.cli.moments import local_text
+from db.cli.common import BackendOption, NameArgument, PathArgument, opened
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, fail
+from owlshift.commands.moments import local_text
+from owlshift.commands.output import print_json, print_table, progress, write_file
 
 if TYPE_CHECKING:
     from db.compare import RunkeyDiff

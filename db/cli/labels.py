@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.cli import complete
-from db.cli.common import (
-    BackendOption,
-    CommentOption,
-    JsonOption,
-    SiteOption,
-    StateOption,
-    YesOption,
-    confirm,
-    count_text,
-    fail,
-    opened,
-    print_json,
-    print_table,
-)
-from db.cli.moments import EXAMPLES, local_text, moment_option
+from db.cli.common import BackendOption, CommentOption, opened
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, YesOption, confirm, fail
+from owlshift.commands.moments import EXAMPLES, local_text, moment_option
+from owlshift.commands.output import count_text, print_json, print_table
 
 if TYPE_CHECKING:
     from db.cli.names import Target

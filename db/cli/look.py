@@ -12,25 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from db.cli import complete
-from db.cli.common import (
-    BackendOption,
-    JsonOption,
-    NameArgument,
-    OutputOption,
-    PathArgument,
-    RoleArgument,
-    SiteOption,
-    StateOption,
-    count_text,
-    fail,
-    opened,
-    print_facts,
-    print_json,
-    print_table,
-    size_text,
-    write_file,
-)
-from db.cli.moments import local_text
+from db.cli.common import BackendOption, NameArgument, PathArgument, RoleArgument, opened
+from owlshift.commands.common import JsonOption, OutputOption, SiteOption, StateOption, fail
+from owlshift.commands.moments import local_text
+from owlshift.commands.output import count_text, print_facts, print_json, print_table, size_text, write_file
 
 if TYPE_CHECKING:
     from db.cli.names import Target

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from db.cli.moments import json_time, local_text
+from owlshift.commands.moments import json_time, local_text
 
 if TYPE_CHECKING:
     from db.cli.names import Target

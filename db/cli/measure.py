@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from db.cli.common import JsonOption, explained, print_json, print_table, progress, span_text
+from db.cli.common import explained
+from owlshift.commands.common import JsonOption
+from owlshift.commands.output import print_json, print_table, progress, span_text
 
 if TYPE_CHECKING:
     from db.bench import Line, Report

@@ -11,20 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.cli import complete
-from db.cli.common import (
-    CommentOption,
-    JsonOption,
-    NameArgument,
-    OutputOption,
-    SiteOption,
-    StateOption,
-    count_text,
-    fail,
-    opened,
-    print_json,
-    progress,
-    size_text,
-)
+from db.cli.common import CommentOption, NameArgument, opened
+from owlshift.commands.common import JsonOption, OutputOption, SiteOption, StateOption, fail
+from owlshift.commands.output import count_text, print_json, progress, size_text
 
 if TYPE_CHECKING:
     from db.exchange import Report

@@ -6,7 +6,7 @@ import base64
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from db.cli.moments import json_time
+from owlshift.commands.moments import json_time
 
 if TYPE_CHECKING:
     from db.nodes import Node, PayloadInfo

@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from db.cli import complete
-from db.cli.common import (
-    CommentOption,
-    JsonOption,
-    SiteOption,
-    StateOption,
-    YesOption,
-    confirm,
-    fail,
-    print_facts,
-    print_json,
-    progress,
-)
+from db.cli.common import CommentOption
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, YesOption, confirm, fail
+from owlshift.commands.output import print_facts, print_json, progress
 
 if TYPE_CHECKING:
     from db.cli.stand_pvs import Outcome, Stand

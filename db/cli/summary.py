@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from db.cli.common import count_text, size_text
 from db.cli.drawing import counts_below
 from db.cli.marks import Label, ValidSpan, labels_of, spans_of
-from db.cli.moments import json_time, local_text
 from db.cli.plain import plain_revision, plain_runkey
+from owlshift.commands.moments import json_time, local_text
+from owlshift.commands.output import count_text, size_text
 
 if TYPE_CHECKING:
     from db.cli.names import Target

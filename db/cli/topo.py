@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from db.cli.common import (
-    BackendOption,
-    JsonOption,
-    SiteOption,
-    StateOption,
-    YesOption,
-    confirm,
-    fail,
-    opened,
-    print_facts,
-    print_json,
-    print_table,
-)
-from db.cli.moments import EXAMPLES, json_time, local_text, moment_option
+from db.cli.common import BackendOption, opened
+from owlshift.commands.common import JsonOption, SiteOption, StateOption, YesOption, confirm, fail
+from owlshift.commands.moments import EXAMPLES, json_time, local_text, moment_option
+from owlshift.commands.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
     from db.topology import DeviceInfo, LinkInfo, Topology

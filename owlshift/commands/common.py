@@ -7,14 +7,12 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from owlshift.kinds import LOG_FORMAT
-from owlshift.site import Site, SiteError, demo_site_path, load_site
+if TYPE_CHECKING:
+    from owlshift.site import Site
 
 SiteOption = Annotated[
     Path | None,
@@ -24,6 +22,9 @@ StateOption = Annotated[
     Path | None,
     typer.Option("--state", envvar="OWLSHIFT_STATE", help="The folder for the site's state, instead of the file's."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -34,6 +35,8 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 def open_site(path: Path | None, state: Path | None = None) -> Site:
     """The site of a command; ends the command with every problem of the file and exit code 2."""
+    from owlshift.site import SiteError, demo_site_path, load_site
+
     try:
         return load_site(path or demo_site_path(), state)
     except SiteError as error:
@@ -54,6 +57,8 @@ def use_site_environment(site: Site) -> None:
 
 def log_to_stderr(level: int = logging.INFO) -> None:
     """The log format that every process of a site has."""
+    from owlshift.kinds import LOG_FORMAT
+
     logging.basicConfig(level=level, format=LOG_FORMAT, stream=sys.stderr)
 
 
@@ -73,9 +78,11 @@ def has_display() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def print_table(table: Table) -> None:
-    """Print as wide as the terminal is; into a pipe or file, as wide as the table is, so that nothing is folded."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=console.measure(table, options=console.options.update(width=1000)).maximum)
-    console.print(table)
+def confirm(question: str, yes: bool) -> None:
+    """Ask, unless --yes; ends the command when the answer is no, or when there is nobody to answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} Nobody is here to answer; say --yes", 2)
+    if not typer.confirm(question, err=True):
+        fail("nothing was done")

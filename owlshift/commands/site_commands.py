@@ -24,8 +24,8 @@ from owlshift.commands.common import (
     has_display,
     log_to_stderr,
     open_site,
-    print_table,
 )
+from owlshift.commands.output import print_rich_table
 from owlshift.site import Site, default_state, demo_site_path
 from owlshift.supervisor import (
     AlreadyRunningError,
@@ -170,7 +170,7 @@ def status(site_file: SiteOption = None, state: StateOption = None) -> None:
             str(process.restarts),
             process.message,
         )
-    print_table(table)
+    print_rich_table(table)
     if any(process.state is not ProcessState.RUNNING for process in processes):
         raise typer.Exit(1)
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from runkey_shell import STAND, Shell
 from support import owl
 
-from db.cli.common import count_text, size_text, span_text, table_lines
-from db.cli.moments import json_time, local_text, read_moment
+from owlshift.commands.moments import json_time, local_text, read_moment
+from owlshift.commands.output import count_text, size_text, span_text, table_lines
 
 FE3 = "/FELIX 1/OB1/FE3"
 
