@@ -18,6 +18,7 @@ from .declare import Alarm, Archive, DeclarationError, PutRefused, Severity, com
 from .device import Device, child
 from .health import IocState
 from .ioc import Ioc
+from .ondemand import Finder, OnDemand
 from .pv import Pv
 from .run import RESTART_EXIT_CODE, SUPERVISED, CaServerSettings, serve
 from .values import Array, Text
@@ -35,8 +36,10 @@ __all__ = [
     "Config",
     "DeclarationError",
     "Device",
+    "Finder",
     "Ioc",
     "IocState",
+    "OnDemand",
     "PutRefused",
     "Pv",
     "Severity",

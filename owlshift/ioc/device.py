@@ -131,13 +131,16 @@ class Device(Publisher):
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """The PVs are there before `__init__` runs, so that it need not call this class's."""
         self = super().__new__(cls)
-        self.pvs = {name: Pv(declaration, self) for name, declaration in cls.declarations.items()}
+        self.pvs = self._first_pvs()
         self.devices = []
         for base in reversed(cls.__mro__):
             for name, value in vars(base).items():
                 if isinstance(value, Child) and getattr(cls, name) is value:
                     self.__dict__[name] = self.add(value.suffix, value.cls(*value.args, **value.kwargs))
         return self
+
+    def _first_pvs(self) -> dict[str, Pv[Any]]:
+        return {name: Pv(declaration, self) for name, declaration in self.declarations.items()}
 
     def add(self, suffix: str, device: D) -> D:
         """Make `device` a part of this one: its PVs' names are this one's prefix, `suffix`, and their own."""

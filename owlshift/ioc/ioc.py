@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Coroutine, Iterable
 from contextvars import ContextVar
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from caproto import AccessRights
 
@@ -22,6 +22,7 @@ from .declare import NAME, DeclarationError, PutRefused, readback
 from .device import Device, Publisher
 from .health import Health, IocState
 from .link import IOC_ITSELF, Client, Link
+from .ondemand import Finder, Names
 from .pv import Pv
 from .values import Text
 
@@ -49,6 +50,8 @@ class Ioc(Link, Publisher):
         self.health = Health()
         self.pvdb: dict[str, Pv[Any]] = {}
         """All PVs by full name; complete once `serve` has begun."""
+        self.names = Names(self.pvdb, MAX_NAME, self._bind)
+        """`pvdb`, and the PVs that `provide` makes when they are asked for."""
         self.security = AccessSecurity.everybody()
         self.restart_wanted = False
         self.stopping = False
@@ -61,7 +64,7 @@ class Ioc(Link, Publisher):
         """Set when a value that is kept over restarts has changed."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._objects: list[tuple[str, Device]] = []
-        self._lanes: defaultdict[Any, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._lanes: WeakValueDictionary[Any, asyncio.Lock] = WeakValueDictionary()
         self._catalogue_event = asyncio.Event()
         self._said: dict[str, float] = {}
         self.health.Version.preset(owlshift.__version__)
@@ -83,12 +86,20 @@ class Ioc(Link, Publisher):
             if len(name) > MAX_NAME:
                 raise DeclarationError(f"{pv.declaration.source}: {name} has over {MAX_NAME} characters")
             self.pvdb[name] = pv
-            pv.name = name
-            pv.link = self
+            self._bind(name, pv)
         for name, inner in device.everything(self.prefix + suffix):
             inner.ioc = self
             self._objects.append((name, inner))
         return device
+
+    def _bind(self, name: str, pv: Pv[Any]) -> None:
+        pv.name = name
+        pv.link = self
+        pv.device.ioc = self
+
+    def provide(self, finder: Finder) -> None:
+        """Serve PVs that are made when a client first asks for them: see `ondemand`."""
+        self.names.add(finder)
 
     def check_config(self) -> None:
         """DeclarationError, a line for each fault, when configuration PVs name what is not there, or go in a circle."""
@@ -210,7 +221,7 @@ class Ioc(Link, Publisher):
         if pv.declaration.function is None:
             await pv.carry_out(value)
             return
-        lane = self._lanes[pv.declaration.lane or id(pv.device)]
+        lane = self._lanes.setdefault(pv.declaration.lane or id(pv.device), asyncio.Lock())
         task = asyncio.get_running_loop().create_task(self._run_put(lane, pv, value, who), name=f"put {pv.name}")
         self._tasks.add(task)
         task.add_done_callback(self._put_ended)

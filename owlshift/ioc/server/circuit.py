@@ -159,7 +159,7 @@ class Circuit(Stream):
     def _search(self, message: Message) -> None:
         """A search over TCP (EPICS_CA_NAME_SERVERS): the PV is where the client is connected to already."""
         name = wire.text(message.payload)
-        if self.server.find(name) is not None:
+        if self.server.knows(name):
             self.send(wire.message(Command.SEARCH, self.server.port, 0, wire.ANY_ADDRESS, message.available))
         elif message.data_type == wire.REPLY_WANTED:
             self.send(

@@ -49,6 +49,11 @@ class Deadband:
         return True
 
 
+def knows(pvdb: Mapping[str, ChannelData], name: str) -> bool:
+    """Whether `find` finds it; a plain name is asked for with `in` alone."""
+    return 0 < len(name) <= MAX_NAME and (name in pvdb or find(pvdb, name) is not None)
+
+
 def find(pvdb: Mapping[str, ChannelData], name: str) -> Found | None:
     """The PV of this name, or None. Whatever the mapping raises besides KeyError goes through."""
     if not name or len(name) > MAX_NAME:

@@ -106,7 +106,7 @@ class CaServer:
         self.port = listener.getsockname()[1]
         try:
             responder = self._responder = SearchResponder(
-                self.interface, self.search_port, lambda: self.port, lambda n: self.find(n) is not None, self.limited
+                self.interface, self.search_port, lambda: self.port, self.knows, self.limited
             )
         except BaseException:
             listener.close()
@@ -160,6 +160,14 @@ class CaServer:
                 raise clear from None
             return sock
         raise AddressInUse(f"no free TCP port on {self.interface}")
+
+    def knows(self, name: str) -> bool:
+        """Whether there is such a PV; one that would be made when it is asked for is not made for this."""
+        try:
+            return names.knows(self.pvdb, name)
+        except Exception as error:
+            self.limited(logging.ERROR, "find", "looking up %r", name[:100], exc_info=error)
+            return False
 
     def find(self, name: str) -> names.Found | None:
         """The PV that a client means by `name`, with its modifiers; None when there is none."""
