@@ -28,18 +28,28 @@ SECONDS_LIMIT = 10_000_000
 PRIORITIES = ("low", "medium", "high")
 
 
+_PLAIN: dict[str, Any] = {
+    "enabled": True, "disabled_until": None, "latching": True, "annunciating": True, "delay": 0, "count": 0,
+    "filter": "", "guidance": [], "displays": [], "commands": [], "actions": [],
+    "priority": "medium", "response_time": 0.0, "rationale": "", "corrective_action": "", "off_delay": 0.0,
+    "masked_by": "", "modes": [], "screen": "",
+}  # fmt: skip
+"""What a field has when it is not said."""
+
+
 def links_form(links: Iterable[Link]) -> list[dict[str, Any]]:
     """Guidance, displays or commands."""
     return [{"title": link.title, "details": link.details} for link in links]
 
 
-def item_form(item: Item) -> dict[str, Any]:
-    """Everything that is configured of an item, defaults included."""
+def item_form(item: Item, sparse: bool = False) -> dict[str, Any]:
+    """Everything that is configured of an item; `sparse`: without what has its default, but for `description`."""
     config, extras = item.config, item.extras
-    form: dict[str, Any] = {"path": item.path, "config": {}}
+    said: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if isinstance(config, LeafConfig):
         until = config.disabled_until
-        form["config"] = {
+        said = {
             "description": config.description,
             "enabled": config.enabled,
             "disabled_until": None if until is None else until.astimezone(UTC).isoformat().replace("+00:00", "Z"),
@@ -49,7 +59,7 @@ def item_form(item: Item) -> dict[str, Any]:
             "count": config.count,
             "filter": config.filter,
         }
-        form["extras"] = {
+        more = {
             "priority": extras.priority,
             "response_time": extras.response_time,
             "rationale": extras.rationale,
@@ -59,13 +69,17 @@ def item_form(item: Item) -> dict[str, Any]:
             "modes": list(extras.modes),
             "screen": extras.screen,
         }
-    form["config"] |= {
+    said |= {
         "guidance": links_form(config.guidance),
         "displays": links_form(config.displays),
         "commands": links_form(config.commands),
         "actions": [{"title": one.title, "details": one.details, "delay": one.delay} for one in config.actions],
     }
-    return form
+    if sparse:
+        said = {name: value for name, value in said.items() if name == "description" or value != _PLAIN[name]}
+        more = {name: value for name, value in more.items() if value != _PLAIN[name]}
+    form: dict[str, Any] = {"path": item.path, "config": said}
+    return form | {"extras": more} if more else form
 
 
 class _Fields:

@@ -1,0 +1,58 @@
+"""One long text PV followed over Channel Access: its newest value, and whether it is there, for as long as wanted."""
+
+from __future__ import annotations
+
+import asyncio
+
+from owlshift.ca import Batch, CaAddresses, ChannelInfo, Client
+
+
+class Follower:
+    """`async for text in follower`: the value now and after changes (the newest when they come fast); None: away.
+
+    None comes first when nothing answers within `patience` seconds.
+    """
+
+    def __init__(self, name: str, addresses: CaAddresses | None = None, *, patience: float = 3.0) -> None:
+        self._name = name
+        self._patience = patience
+        self._client = Client(addresses, self, metadata=False)
+        self._news: str | None = None
+        self._fresh = asyncio.Event()
+
+    async def __aenter__(self) -> Follower:
+        await self._client.start()
+        self._client.subscribe([self._name])
+        asyncio.get_running_loop().call_later(self._patience, self._silence)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    def __aiter__(self) -> Follower:
+        return self
+
+    async def __anext__(self) -> str | None:
+        await self._fresh.wait()
+        self._fresh.clear()
+        return self._news
+
+    def batch(self, batch: Batch) -> None:
+        """Take events: the last counts."""
+        raw = bytes(batch.values[-1].tobytes())
+        self._set(raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
+
+    def connected(self, info: ChannelInfo) -> None:
+        """Its value follows."""
+
+    def disconnected(self, channel: int, reason: str, time_ns: int) -> None:
+        """It is searched for again by itself."""
+        self._set(None)
+
+    def _silence(self) -> None:
+        if self._news is None:
+            self._set(None)
+
+    def _set(self, text: str | None) -> None:
+        self._news = text
+        self._fresh.set()
