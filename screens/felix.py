@@ -17,16 +17,17 @@ from qtpy.QtWidgets import (
 )
 
 from screens.parts.header import Header
+from screens.parts.lines import Line
+from screens.parts.owl import Answer, Owl
 from screens.parts.pv import Pv
-from screens.parts.runkey_data import Node, Runkey, read, read_list, read_tree
+from screens.parts.runkey_data import Node, Runkey, read_list, read_tree
 from screens.parts.runkey_details import reference
 from screens.parts.runkey_frontends import FrontendsView
-from screens.parts.runkey_lines import Line
 from screens.parts.runkey_links import links
-from screens.parts.runkey_owl import Answer, Owl
 from screens.parts.runkey_places import ConnectivityView, LogPanel
 from screens.parts.runkey_viewer import PayloadViewer
 from screens.parts.widgets import caption
+from screens.parts.words import read
 
 
 class Felix(Display):
@@ -45,7 +46,7 @@ class Felix(Display):
         self.setWindowTitle(f"FELIX {self.prefix}")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setProperty("role", "screen")
-        self.owl = Owl(self)
+        self.owl = Owl(self, "runkey")
         self.entries: list[Runkey] = []
         self.runkey: Runkey | None = None
         self.felix: Node | None = None

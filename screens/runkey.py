@@ -19,18 +19,19 @@ from qtpy.QtWidgets import (
 )
 
 from screens.parts.header import Header
+from screens.parts.lines import Line
+from screens.parts.owl import Answer, Owl
 from screens.parts.pv import Pv
 from screens.parts.runkey_controls import Fact
-from screens.parts.runkey_data import Node, Runkey, Tree, read, read_list, read_tree, when
+from screens.parts.runkey_data import Node, Runkey, Tree, read_list, read_tree
 from screens.parts.runkey_details import LogView, TagsView, reference
 from screens.parts.runkey_diff import DiffView
-from screens.parts.runkey_lines import Line
 from screens.parts.runkey_links import links
 from screens.parts.runkey_list import RunkeyList, place
-from screens.parts.runkey_owl import Answer, Owl
 from screens.parts.runkey_tree import ObjectsView
 from screens.parts.runkey_viewer import PayloadViewer
 from screens.parts.widgets import caption, restyle, stacked
+from screens.parts.words import read, when
 
 FIRST_DEPTH = 2
 NO_RUNKEYS = "There are no runkeys yet.\nA snapshot of the stand makes one (Panel), or an import: owl runkey import"
@@ -55,7 +56,7 @@ class RunkeyBrowser(Display):
         self.setWindowTitle(f"Runkeys {self.prefix}")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setProperty("role", "screen")
-        self.owl = Owl(self)
+        self.owl = Owl(self, "runkey")
         self._listed = False
 
         self.header = Header(self.prefix, "Runkeys", links(macros, "runkey"), self)

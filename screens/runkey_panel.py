@@ -31,8 +31,8 @@ from screens.parts.runkey_controls import (
 )
 from screens.parts.runkey_links import links
 from screens.parts.runkey_report import Report, kind_of, read_report
-from screens.parts.runkey_table import FilteredTable, Row
 from screens.parts.runkey_viewer import text_view
+from screens.parts.table import FilteredTable, Row
 from screens.parts.widgets import CommandButton, Reading, Text, caption, restyle, stacked
 
 HEADER = ("PV", "On the stand", "In the runkey", "Remark")

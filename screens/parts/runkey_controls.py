@@ -18,9 +18,10 @@ from qtpy.QtWidgets import (
 )
 
 from screens.parts.pv import DISCONNECTED, Pv
-from screens.parts.runkey_data import Runkey, when
+from screens.parts.runkey_data import Runkey
 from screens.parts.runkey_report import BUSY, read_names, state_of
 from screens.parts.widgets import NOTHING, CommandButton, StateBadge, Text, restyle
+from screens.parts.words import when
 
 
 class Column(QScrollArea):

@@ -6,12 +6,9 @@ can't be read is a ValueError.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, TypeVar
-
-Value = TypeVar("Value")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -165,14 +162,6 @@ class Tree:
     root: Node
 
 
-def read(reader: Callable[[Any], Value], document: Any) -> Value:
-    """`reader(document)`; ValueError with one line when the document is of another form."""
-    try:
-        return reader(document)
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise ValueError(f"what owl printed is of another form ({type(error).__name__}: {error})") from error
-
-
 def read_list(document: Any) -> tuple[list[Runkey], list[Database]]:
     """Of `list --json`."""
     runkeys = [Runkey.of(entry) for entry in document["runkeys"]]
@@ -191,15 +180,6 @@ def read_list(document: Any) -> tuple[list[Runkey], list[Database]]:
 def read_tree(document: Any) -> Tree:
     """Of `tree NAME --json`."""
     return Tree(Runkey.of(document["runkey"]), int(document.get("objects") or 0), Node.of(document["root"]))
-
-
-def when(text: str) -> str:
-    """A time in UTC as the clock on the wall shows it, to the second; what is no time stays as it is."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    return (time.astimezone() if time.tzinfo else time).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def size_text(size: float) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 from qtpy.QtCore import Signal  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from screens.parts.runkey_data import Runkey, size_text, when
-from screens.parts.runkey_table import FilteredTable
+from screens.parts.runkey_data import Runkey, size_text
+from screens.parts.table import FilteredTable
 from screens.parts.widgets import caption
+from screens.parts.words import when
 
 
 def reference(entry: Runkey, entries: list[Runkey]) -> str:

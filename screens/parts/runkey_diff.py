@@ -17,13 +17,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from screens.parts.owl import Answer, Owl
 from screens.parts.runkey_changes import Difference, Group, read_difference
-from screens.parts.runkey_data import read
 from screens.parts.runkey_maps import read_pixels
-from screens.parts.runkey_owl import Answer, Owl
 from screens.parts.runkey_pixels import PixelDiffView
-from screens.parts.runkey_table import FilteredTable
+from screens.parts.table import FilteredTable
 from screens.parts.widgets import caption, restyle
+from screens.parts.words import read
 
 
 class NameBox(QComboBox):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QModelIndex, Qt, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtCore import QModelIndex, QObject, Qt, Signal  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QLabel, QPushButton, QStackedLayout, QTreeView, QWidget
 
 from screens.parts.runkey_data import Node, flag, scalar_text
-from screens.parts.runkey_tree import Index, ObjectsModel
+from screens.parts.runkey_tree import ObjectsModel
+from screens.parts.trees import Index
 
 COLUMNS = ("Front-end", "Rx", "Tx", "Enable", "Locked", "", "")
 WIDTHS = (110, 40, 40, 54, 54, 72, 112)
@@ -20,22 +21,11 @@ OPEN_AT_FIRST = 60
 class FrontendsModel(ObjectsModel):
     """The objects below a FELIX; what is inside an optoboard is said in words."""
 
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: D102, B008  (Qt's hook)
-        return len(COLUMNS)
-
-    def index(self, row: int, column: int, parent: Index = QModelIndex()) -> QModelIndex:  # noqa: D102, B008
-        children = self.node(parent).children
-        if 0 <= row < len(children) and 0 <= column < len(COLUMNS):
-            return self.createIndex(row, column, children[row])
-        return QModelIndex()
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: D102  (Qt's hook)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
-        return None
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent, COLUMNS, ("",) * len(COLUMNS))
 
     def data(self, index: Index, role: int = 0) -> Any:  # noqa: D102  (Qt's hook)
-        node, column = self.node(index), index.column()
+        node, column = self.item(index), index.column()
         if role == Qt.ItemDataRole.DisplayRole:
             return _cell(node, column)
         if role == Qt.ItemDataRole.TextAlignmentRole and column in (3, 4):
@@ -125,7 +115,7 @@ class FrontendsView(QWidget):
 
     def _buttons_below(self, index: QModelIndex) -> None:
         """Rows get their buttons when they are seen for the first time: a FELIX may have 700."""
-        for node in self.objects.node(index).children:
+        for node in self.objects.item(index).children:
             if node.type != "frontend":
                 continue
             at = self.objects.index_of(node)

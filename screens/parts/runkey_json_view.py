@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import (
-    QAbstractItemModel,
-    QModelIndex,
-    QObject,
-    QPersistentModelIndex,
-    Qt,
-)
+from qtpy.QtCore import QObject, Qt
 from qtpy.QtGui import QBrush, QColor
 from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QHeaderView, QLineEdit, QTreeView, QVBoxLayout, QWidget
 
 from screens.parts.runkey_data import scalar_text
+from screens.parts.trees import Index, TreeModel
 from screens.parts.widgets import caption
 
-Index = QModelIndex | QPersistentModelIndex
 OPEN_UP_TO = 120
 """So many lines are opened at once."""
 LARGEST = 200_000
@@ -81,43 +75,11 @@ def build(document: Any, words: list[str], key: str = "", limit: int = LARGEST) 
     return root or Item(key, document, None, 0), limit - left[0]
 
 
-class JsonModel(QAbstractItemModel):
+class JsonModel(TreeModel[Item]):
     """Two columns: key and value."""
 
     def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.root = Item("", None, None, 0)
-
-    def show(self, root: Item) -> None:
-        """Show other items."""
-        old = self.root  # indexes point to its items until the reset is done
-        self.beginResetModel()
-        self.root = root
-        self.endResetModel()
-        del old
-
-    def item(self, index: Index) -> Item:
-        """The item of an index; the root for an invalid one."""
-        return index.internalPointer() if index.isValid() else self.root
-
-    def index(self, row: int, column: int, parent: Index = QModelIndex()) -> QModelIndex:  # noqa: D102, B008
-        children = self.item(parent).children
-        if 0 <= row < len(children) and 0 <= column < 2:
-            return self.createIndex(row, column, children[row])
-        return QModelIndex()
-
-    def parent(self, index: Index = QModelIndex()) -> QModelIndex:  # type: ignore[override]  # noqa: D102, B008
-        owner = self.item(index).parent if index.isValid() else None
-        return QModelIndex() if owner is None or owner is self.root else self.createIndex(owner.row, 0, owner)
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: D102, B008  (Qt's hook)
-        return len(self.item(parent).children) if parent.column() <= 0 else 0
-
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: D102, B008  (Qt's hook)
-        return 2
-
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: D102  (Qt's hook)
-        return ("Key", "Value")[section] if role == Qt.ItemDataRole.DisplayRole else None
+        super().__init__(Item("", None, None, 0), ("Key", "Value"), parent)
 
     def data(self, index: Index, role: int = 0) -> Any:  # noqa: D102  (Qt's hook)
         item = self.item(index)
@@ -181,7 +143,7 @@ class JsonView(QWidget):
     def _build(self) -> None:
         words = self.filter.text().lower().split()
         root, values = build(self._document, words)
-        self.model.show(root)
+        self.model.set_root(root)
         self.count.setText(f"{values:,} value{'' if values == 1 else 's'}" + (" and more" if values >= LARGEST else ""))
         self._open(words)
 
@@ -193,7 +155,7 @@ class JsonView(QWidget):
             shown += level
             for item in level:
                 if item.children:
-                    self.view.expand(self.model.createIndex(item.row, 0, item))
+                    self.view.expand(self.model.index_of(item))
             level = [child for item in level for child in item.children]
         if self.view.viewport().width() > 100:
             self.view.resizeColumnToContents(0)

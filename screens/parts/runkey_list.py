@@ -30,8 +30,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from screens.parts.runkey_data import Runkey, when
+from screens.parts.runkey_data import Runkey
 from screens.parts.widgets import caption
+from screens.parts.words import when
 
 Index = QModelIndex | QPersistentModelIndex
 ANY_TAG, ANY_PLACE = "all tags", "all places"

@@ -10,8 +10,8 @@ from qtpy.QtCore import QPointF, QRectF, Qt, QTimer, Signal  # pyright: ignore[r
 from qtpy.QtGui import QImage, QPainter, QResizeEvent, QShowEvent
 from qtpy.QtWidgets import QButtonGroup, QGraphicsGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from screens.parts.lines import FlowLayout
 from screens.parts.plot import BACKGROUND, FOREGROUND
-from screens.parts.runkey_lines import FlowLayout
 from screens.parts.runkey_maps import LAYERS, TDAC_MOST, difference, layer, summary
 from screens.parts.widgets import caption
 

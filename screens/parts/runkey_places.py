@@ -7,11 +7,11 @@ from datetime import datetime
 
 from qtpy.QtWidgets import QFrame, QPlainTextEdit, QVBoxLayout, QWidget
 
+from screens.parts.lines import Line
 from screens.parts.pv import Pv
 from screens.parts.runkey_data import Node, flag, scalar_text
-from screens.parts.runkey_lines import Line
-from screens.parts.runkey_table import FilteredTable
 from screens.parts.runkey_viewer import text_view
+from screens.parts.table import FilteredTable
 from screens.parts.widgets import caption
 
 LINES = 500

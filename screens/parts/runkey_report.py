@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 
 from screens.parts.hv_state import NO_CONTACT, State
-from screens.parts.runkey_data import Runkey, read
+from screens.parts.runkey_data import Runkey
+from screens.parts.words import read
 
 _PV = re.compile(r"(?P<lead>(?:missing|left): )?(?P<pv>[A-Za-z0-9_\-.]+(?::[A-Za-z0-9_\-.]+)+): (?P<text>.+)")
 _STEP_OF = re.compile(r"(?:level|step) (?P<step>\d+) of (?P<steps>\d+):?")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import (
-    QAbstractItemModel,
     QModelIndex,
     QObject,
-    QPersistentModelIndex,
     Qt,
     Signal,  # pyright: ignore[reportPrivateImportUsage]
 )
@@ -16,8 +15,8 @@ from qtpy.QtGui import QBrush, QColor, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTreeView, QWidget
 
 from screens.parts.runkey_data import Node, flag, scalar_text
+from screens.parts.trees import Index, TreeModel
 
-Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("Object", "Rx", "Tx", "En", "Lk", "Inside", "Type")
 WIDTHS = (130, 34, 34, 28, 28, 46, 84)
 TYPE = 6
@@ -32,27 +31,25 @@ TIPS = (
 )
 
 
-class ObjectsModel(QAbstractItemModel):
+class ObjectsModel(TreeModel[Node]):
     """Objects by name, with what their edges say. `wanted` asks for the children of an object."""
 
     wanted = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.root = Node("", "")
+    def __init__(
+        self, parent: QObject | None = None, columns: Sequence[str] = COLUMNS, tips: Sequence[str] = TIPS
+    ) -> None:
+        super().__init__(Node("", ""), columns, parent)
+        self._tips = tips
         self._asked: set[str] = set()
 
     def show(self, root: Node) -> None:
         """Show another tree. Its root is the first line."""
-        old = self.root  # indexes point into it until the reset is done
         top = Node("", "")
         top.children = [root]
         root.parent, root.row = top, 0
-        self.beginResetModel()
-        self.root = top
         self._asked.clear()
-        self.endResetModel()
-        del old
+        self.set_root(top)
 
     def graft(self, path: str, found: Node) -> None:
         """Put the children of `found` under the object at `path`, where they were missing."""
@@ -69,49 +66,25 @@ class ObjectsModel(QAbstractItemModel):
         """The children of `path` did not come; they may be asked for again."""
         self._asked.discard(path)
 
-    def node(self, index: Index) -> Node:
-        """The object of an index; for an invalid one what holds the root."""
-        return index.internalPointer() if index.isValid() else self.root
-
-    def index_of(self, node: Node) -> QModelIndex:
-        """The index of an object's first column."""
-        return QModelIndex() if node.parent is None else self.createIndex(node.row, 0, node)
-
-    def index(self, row: int, column: int, parent: Index = QModelIndex()) -> QModelIndex:  # noqa: D102, B008
-        children = self.node(parent).children
-        if 0 <= row < len(children) and 0 <= column < len(COLUMNS):
-            return self.createIndex(row, column, children[row])
-        return QModelIndex()
-
-    def parent(self, index: Index = QModelIndex()) -> QModelIndex:  # type: ignore[override]  # noqa: D102, B008
-        owner = self.node(index).parent if index.isValid() else None
-        return QModelIndex() if owner is None else self.index_of(owner)
-
-    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: D102, B008  (Qt's hook)
-        return len(self.node(parent).children) if parent.column() <= 0 else 0
-
     def hasChildren(self, parent: Index = QModelIndex()) -> bool:  # noqa: D102, B008  (Qt's hook)
-        return parent.column() <= 0 and self.node(parent).below() > 0
+        return parent.column() <= 0 and self.item(parent).below() > 0
 
     def canFetchMore(self, parent: Index) -> bool:  # noqa: D102  (Qt's hook)
-        node = self.node(parent)
+        node = self.item(parent)
         return node.more > 0 and not node.children and node.path not in self._asked
 
     def fetchMore(self, parent: Index) -> None:  # noqa: D102  (Qt's hook)
-        node = self.node(parent)
+        node = self.item(parent)
         self._asked.add(node.path)
         self.wanted.emit(node)
 
-    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: D102, B008  (Qt's hook)
-        return len(COLUMNS)
-
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:  # noqa: D102  (Qt's hook)
-        if role == Qt.ItemDataRole.DisplayRole:
-            return COLUMNS[section]
-        return TIPS[section] if role == Qt.ItemDataRole.ToolTipRole else None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._tips[section] or None
+        return super().headerData(section, orientation, role)
 
     def data(self, index: Index, role: int = 0) -> Any:  # noqa: D102  (Qt's hook)
-        node, column = self.node(index), index.column()
+        node, column = self.item(index), index.column()
         if role == Qt.ItemDataRole.DisplayRole:
             return _cell(node, column)
         if role == Qt.ItemDataRole.ToolTipRole:
@@ -197,7 +170,7 @@ class ObjectsView(QTreeView):
     def current_path(self) -> str:
         """The path of the object that is selected, empty for none."""
         index = self.currentIndex()
-        return self.objects.node(index).path if index.isValid() else ""
+        return self.objects.item(index).path if index.isValid() else ""
 
     def _choose(self, index: QModelIndex) -> None:
-        self.chosen.emit(self.objects.node(index) if index.isValid() else None)
+        self.chosen.emit(self.objects.item(index) if index.isValid() else None)

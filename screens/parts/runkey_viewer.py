@@ -18,13 +18,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from screens.parts.lines import FlowLayout, Line
+from screens.parts.owl import Answer, Owl
 from screens.parts.runkey_data import Node, Payload, scalar_text, size_text
 from screens.parts.runkey_json_view import JsonView
-from screens.parts.runkey_lines import FlowLayout, Line
 from screens.parts.runkey_maps import read_pixels
-from screens.parts.runkey_owl import Answer, Owl
 from screens.parts.runkey_pixels import PixelView
-from screens.parts.runkey_table import FilteredTable
+from screens.parts.table import FilteredTable
 from screens.parts.widgets import restyle
 
 OBJECT = ""

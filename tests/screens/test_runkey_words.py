@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from screens.parts.runkey_changes import read_difference
-from screens.parts.runkey_data import Node, Runkey, read, read_list, read_tree, scalar_text, size_text, when
+from screens.parts.runkey_data import Node, Runkey, read_list, read_tree, scalar_text, size_text
 from screens.parts.runkey_maps import LAYERS, difference, layer, read_pixels, summary
 from screens.parts.runkey_report import kind_of, read_names, read_report, state_of
+from screens.parts.words import read, when
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

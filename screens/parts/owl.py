@@ -1,4 +1,4 @@
-"""`owl runkey …` asked from a screen: as a child process that is never waited for, with a time-out and a small cache.
+"""`owl …` asked from a screen: as a child process that is never waited for, with a time-out and a small cache.
 
 A screen knows no database. What is bulky (trees, payloads, differences) it gets from the same command that an operator
 types, and what went wrong there is shown as the line that the operator would read.
@@ -99,8 +99,10 @@ class Owl(QObject):
     cache = Cache()
     """One for all screens of the process: content is named by its hash."""
 
-    def __init__(self, parent: QObject, timeout: float = TIMEOUT) -> None:
+    def __init__(self, parent: QObject, group: str, timeout: float = TIMEOUT) -> None:
+        """`group` is the first word of all commands: ``runkey``, ``alarm``."""
         super().__init__(parent)
+        self._group = group
         self._timeout = timeout
         self._waiting: deque[_Question] = deque()
         self._running: list[_Question] = []
@@ -112,7 +114,7 @@ class Owl(QObject):
     def ask(
         self, args: Sequence[str], then: Then, lane: str = "", keep: str = "", exit_codes: tuple[int, ...] = (0,)
     ) -> None:
-        """Run `owl runkey ARGS` and call `then` with its answer: later, or at once when it is in the cache.
+        """Run `owl GROUP ARGS` and call `then` with its answer: later, or at once when it is in the cache.
 
         A question of a `lane` takes the place of the one before it, which is not answered any more. With `keep`, a name
         of the content (a hash), the answer comes from the cache when it is there. `exit_codes` are those of an answer.
@@ -139,7 +141,7 @@ class Owl(QObject):
     def pending(self) -> str:
         """What is being asked, for example ``owl runkey list``; empty when all is answered."""
         for question in (*self._running, *self._waiting):
-            return shlex.join(["owl", "runkey", *question.args])
+            return self._name(question)
         return ""
 
     def stop(self) -> None:
@@ -148,6 +150,9 @@ class Owl(QObject):
         self._waiting.clear()
         for question in list(self._running):
             self._drop(question)
+
+    def _name(self, question: _Question) -> str:
+        return shlex.join(["owl", self._group, *question.args])
 
     def _next(self) -> None:
         while self._waiting and len(self._running) < AT_ONCE:
@@ -170,7 +175,7 @@ class Owl(QObject):
         process.finished.connect(lambda *_: self._finished(question))
         process.errorOccurred.connect(lambda error: self._failed(question, error))
         program, *first = command()
-        process.start(program, [*first, "runkey", *question.args])
+        process.start(program, [*first, self._group, *question.args])
         timer.start()
 
     def _too_late(self, question: _Question) -> None:
@@ -190,14 +195,14 @@ class Owl(QObject):
         said = bytes(process.readAllStandardError().data()).decode("utf-8", "replace")
         crashed = process.exitStatus() == QProcess.ExitStatus.CrashExit
         if question.late:
-            answer = Answer(error=f"no answer within {self._timeout:g} s: {_name(question)}")
+            answer = Answer(error=f"no answer within {self._timeout:g} s: {self._name(question)}")
         elif crashed:
-            answer = Answer(error=f"ended by a signal: {_name(question)}")
+            answer = Answer(error=f"ended by a signal: {self._name(question)}")
         elif process.exitCode() == 0 or (process.exitCode() in question.some_exit_codes and data):
             answer = Answer(data)
             self.cache.put(question.keep, data)
         else:
-            answer = Answer(error=error_line(said) or f"exit code {process.exitCode()}: {_name(question)}")
+            answer = Answer(error=error_line(said) or f"exit code {process.exitCode()}: {self._name(question)}")
         self._end(question, answer)
 
     def _end(self, question: _Question, answer: Answer) -> None:
@@ -232,7 +237,3 @@ def error_line(said: str) -> str:
     named = [line.removeprefix("owl: ") for line in lines if line.startswith("owl: ")]
     line = (named or lines or [""])[-1]
     return line if len(line) <= LONGEST_ERROR else f"{line[:LONGEST_ERROR]} …"
-
-
-def _name(question: _Question) -> str:
-    return shlex.join(["owl", "runkey", *question.args])
