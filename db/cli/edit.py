@@ -11,7 +11,6 @@ import typer
 
 from db.cli import complete
 from db.cli.common import CommentOption, EditedArgument, NameArgument, PathArgument, RoleArgument, opened
-from db.cli.editor import in_editor
 from db.cli.history import KeyArgument
 from owlshift.commands.common import JsonOption, SiteOption, StateOption, YesOption, confirm, fail
 from owlshift.commands.output import count_text, print_json
@@ -230,6 +229,8 @@ def _edit(
     from db.cli.contents import check_content
     from db.cli.look import CHIP, content_of
     from db.cli.names import place
+    from db.errors import BadInput
+    from owlshift.commands.editor import in_editor
 
     node = target.node(path)
     whole = role == CHIP and CHIP not in node.payloads
@@ -246,6 +247,13 @@ def _edit(
         else:
             check_content(content, role, type_, format_, meta, shown)
 
+    def problems_of(content: bytes) -> list[str]:
+        try:
+            check(content)
+        except BadInput as error:
+            return list(error.problems)
+        return []
+
     if file is not None:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         check(content)
@@ -254,7 +262,8 @@ def _edit(
             fail(f"{node.path} {role} is binary; give its new content as a file: --file FILE", 2)
         before = content_of(target, node, role) if info is not None or whole else b"{}\n"
         ending = "txt" if format_ == "text" else "json"
-        content = in_editor(before, f"{node.name or target.info.name}-{role}.{ending}", check)
+        name = f"{node.name or target.info.name}-{role}.{ending}"
+        content = in_editor(before, name, problems_of, "--file FILE")
         if content == before:
             return
     if whole:

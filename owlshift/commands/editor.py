@@ -1,4 +1,4 @@
-"""A payload in somebody's own editor."""
+"""A text in somebody's own editor."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ import typer
 from owlshift.commands.common import fail
 
 
-def in_editor(before: bytes, name: str, check: Callable[[bytes], None]) -> bytes:
-    """What somebody made of the content in their editor; asks again while it can't be."""
-    from db.errors import BadInput
+def in_editor(before: bytes, name: str, problems_of: Callable[[bytes], list[str]], instead: str = "") -> bytes:
+    """What somebody made of the content in their editor; asks again while there are problems with it.
 
+    `name`: what the file is called; JSON on one line is spread over several, and put together again. `instead`: how the
+    command is given without an editor. Ends the command with exit code 2 when what was made of it can't be.
+    """
     command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
     folder = Path(tempfile.mkdtemp(prefix="owl-"))
     file = folder / name.replace("/", "_").replace(" ", "_")
@@ -29,21 +31,22 @@ def in_editor(before: bytes, name: str, check: Callable[[bytes], None]) -> bytes
         try:
             done = subprocess.run([*command, str(file)], check=False)
         except OSError as error:
-            fail(f"cannot start the editor {command[0]} ({error.strerror}); set EDITOR, or use --file FILE", 2)
+            how = f", or use {instead}" if instead else ""
+            fail(f"cannot start the editor {command[0]} ({error.strerror}); set EDITOR{how}", 2)
         content = file.read_bytes()
         if done.returncode or content == shown:
             _remove(file)
             if done.returncode:
                 fail(f"the editor ended with code {done.returncode}; nothing was changed")
             return before
-        try:
-            check(content)
-        except BadInput as error:
-            if not sys.stdin.isatty():
+        if problems := problems_of(content):
+            asked = sys.stdin.isatty()
+            if not asked:
                 typer.echo(f"owl: nothing was changed; your text is in {file}", err=True)
-                raise
-            for problem in error.problems:
+            for problem in problems:
                 typer.echo(f"owl: {problem}", err=True)
+            if not asked:
+                raise typer.Exit(2)
             if typer.confirm("Edit it again?", default=True, err=True):
                 continue
             fail(f"nothing was changed; your text is in {file}", 2)
