@@ -91,7 +91,9 @@ class Names(Mapping[str, Pv[Any]]):
         )
 
     def __getitem__(self, name: str) -> Pv[Any]:
-        known = self._declared.get(name) or self._made.get(name)
+        known = self._declared.get(name)  # a PV may be false: it has a length
+        if known is None:
+            known = self._made.get(name)
         if known is not None:
             return known
         offer = self._offer(name)
