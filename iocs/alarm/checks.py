@@ -65,14 +65,14 @@ def _leaf(path: str, name: str, config: LeafConfig, found: Findings) -> None:
 
 def pv_problem(name: str) -> str:
     """Why this cannot be the name of a PV; "" when it can."""
-    if not channel_of(name) or len(name) > 200:
-        return f"a PV's name has 1 to 200 characters, not {len(channel_of(name))}"
+    if not bare_name(name) or len(name) > 200:
+        return f"a PV's name has 1 to 200 characters, not {len(bare_name(name))}"
     if re.search(r"\s", name) or not name.isprintable():
         return f"{name!r} has characters that no PV's name has"
     return ""
 
 
-def channel_of(name: str) -> str:
+def bare_name(name: str) -> str:
     """The Channel Access name of a PV that may be written with `ca://`."""
     return name.removeprefix("ca://")
 

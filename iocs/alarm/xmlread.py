@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeVar
 
-from iocs.alarm.checks import channel_of, check_item
+from iocs.alarm.checks import bare_name, check_item
 from iocs.alarm.items import Action, AreaConfig, Item, LeafConfig, Link
 from iocs.alarm.paths import make_path, split_path
 from iocs.alarm.xmltree import Element
@@ -118,7 +118,7 @@ class ItemReader:
                 self._unknown(child, path, ("component", "pv", *_COMMON))
 
     def _pv(self, element: Element, parent: str) -> None:
-        channel = channel_of(element.attributes.get("name", ""))
+        channel = bare_name(element.attributes.get("name", ""))
         if channel in self._pvs:
             path, first = self._pvs[channel]
             reason = f"the PV {channel} is in the tree already: {path} ({first.file}:{first.line})"
