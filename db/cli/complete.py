@@ -7,7 +7,6 @@ is looked at for two values only. Whatever goes wrong, nothing is offered and no
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -18,12 +17,10 @@ from typing import Any
 import typer
 
 from owlshift.commands.moments import EXAMPLES as _TIMES
+from owlshift.commands.words import fitting, given
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 """`rows(sql, **values)` of one database."""
-
-MOST = 500
-"""Words that are offered at most."""
 
 
 def names(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -46,7 +43,7 @@ def tags(ctx: typer.Context, incomplete: str) -> list[str]:
     found: dict[str, None] = {}
     for rows in _databases(ctx):
         found.update((name, None) for (name,) in rows("SELECT name FROM tag ORDER BY name"))
-    return _fitting(list(found), incomplete)
+    return fitting(list(found), incomplete)
 
 
 def paths(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -66,7 +63,7 @@ def paths(ctx: typer.Context, incomplete: str) -> list[str]:
             found.append(f"{above}/{child}")
             if more:
                 found.append(f"{above}/{child}/")
-        return _fitting(found, incomplete)
+        return fitting(found, incomplete)
     return []
 
 
@@ -75,7 +72,7 @@ def roles(ctx: typer.Context, incomplete: str) -> list[str]:
     for rows in _databases(ctx):
         if (found := _object(rows, _word(ctx, "name", "runkey"), _word(ctx, "path"))) is not None:
             sql = "SELECT role FROM object_payload WHERE object_id = :object ORDER BY role"
-            return _fitting([role for (role,) in rows(sql, object=found)], incomplete)
+            return fitting([role for (role,) in rows(sql, object=found)], incomplete)
     return []
 
 
@@ -91,13 +88,13 @@ def keys(ctx: typer.Context, incomplete: str) -> list[str]:
             object=found,
         )
         with suppress(Exception):
-            return _fitting([key for content in contents for key in _keys(*content)], incomplete)
+            return fitting([key for content in contents for key in _keys(*content)], incomplete)
     return []
 
 
 def moments(incomplete: str) -> list[str]:
     """How times may be written."""
-    return _fitting(list[str](_TIMES.split(", ")), incomplete)
+    return fitting(list[str](_TIMES.split(", ")), incomplete)
 
 
 def _keys(role: str, codec: int, size: int, data: bytes) -> Iterator[str]:
@@ -120,31 +117,7 @@ def _names(ctx: typer.Context, areas: tuple[str, ...], incomplete: str) -> list[
     found: dict[str, None] = {}
     for rows in _databases(ctx, areas):
         found.update((name, None) for (name,) in rows("SELECT name FROM runkey ORDER BY name"))
-    return _fitting(list(found), incomplete)
-
-
-def _fitting(words: list[str], incomplete: str) -> list[str]:
-    """Those that go on as was begun, written as the shell needs them."""
-    return [_quoted(word) for word in words if word.startswith(incomplete)][:MOST]
-
-
-class _Offered(str):
-    """A word as the shell needs it. typer offers only what goes on as was typed, which it knows without backslashes."""
-
-    def startswith(self, *_: Any) -> bool:
-        """`_fitting` has looked at that."""
-        return True
-
-
-def _quoted(word: str) -> str:
-    """For bash: what is special to it behind a backslash, unless the word was begun with a quote."""
-    if os.environ.get("_OWL_COMPLETE") != "complete_bash":
-        return word
-    with suppress(ValueError, IndexError, KeyError):
-        begun = os.environ["COMP_WORDS"].split("\n")[int(os.environ["COMP_CWORD"])]
-        if begun[:1] in ("'", '"'):
-            return word
-    return _Offered(re.sub(r"([^\w@%+=:,./-])", r"\\\1", word))
+    return fitting(list(found), incomplete)
 
 
 def _word(ctx: typer.Context, *params: str) -> str:
@@ -179,7 +152,7 @@ def _object(rows: Rows, name: str, path: str) -> str | None:
 
 
 def _databases(ctx: typer.Context, areas: tuple[str, ...] = ("staging", "backend")) -> Iterator[Rows]:
-    site, state = _given(ctx, "site", "OWLSHIFT_SITE"), _given(ctx, "state", "OWLSHIFT_STATE")
+    site, state = given(ctx, "site", "OWLSHIFT_SITE"), given(ctx, "state", "OWLSHIFT_STATE")
     for area in areas:
         with suppress(Exception), _database(area, site, state) as rows:
             yield _quiet(rows)
@@ -193,10 +166,6 @@ def _quiet(rows: Rows) -> Rows:
             return []
 
     return ask
-
-
-def _given(ctx: typer.Context, option: str, variable: str) -> str:
-    return str(ctx.params.get(option) or os.environ.get(variable) or "")
 
 
 @contextmanager
