@@ -175,13 +175,12 @@ async def apply_catalogue(
         if claimed(pv):
             continue
         leaf = tree.leaf_of(pv)
-        moved = leaf is not None and leaf.path != item.path
-        if moved and (pv not in before or leaf.path != before[pv].path):
-            continue
-        if leaf is not None and not moved and leaf.config == item.config and leaf.extras == item.extras:
+        if leaf is not None and leaf.path == item.path and (leaf.config, leaf.extras) == (item.config, item.extras):
             continue
         try:
-            if moved:
+            if leaf is not None and leaf.path != item.path:
+                if pv not in before or leaf.path != before[pv].path:
+                    continue
                 tree.remove(leaf.path, who)
                 _prune(tree, parent_path(leaf.path), who)
             tree.put(item, who)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from iocs.alarm.channels import channel_of
-from iocs.alarm.clock import Clock, Handle
+from iocs.alarm.clock import Clock, Timer
 from iocs.alarm.filters import BadFilter, Filter, parse
 from iocs.alarm.inputs import Heard, Inputs, OnValue
 from iocs.alarm.values import number_of
@@ -51,7 +51,7 @@ class FilterWatch:
         self._by_text: dict[str, _Active] = {}
         self._text_of: dict[str, str] = {}
         self._due: set[str] = set()
-        self._timer: Handle | None = None
+        self._timer: Timer | None = None
         self.problems: dict[str, str] = {}
         """Path -> why its filter is not in use."""
 

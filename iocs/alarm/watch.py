@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from iocs.alarm.channels import channel_of
-from iocs.alarm.clock import Clock, Handle
+from iocs.alarm.clock import Clock, Timer
 from iocs.alarm.events import Listener, Person
 from iocs.alarm.feed import DISCONNECTED, UNDEFINED, Change, Feed
 from iocs.alarm.filterwatch import FilterWatch
@@ -68,7 +68,7 @@ class Watch(Listener):
         """By path, what is subscribed to in the next turn of the loop."""
         self._waiting: dict[str, Leaf] = {}
         """By path, what waits for its filter or for the mode."""
-        self._timers: set[Handle] = set()
+        self._timers: set[Timer] = set()
         self._running = False
         self._settled = False
         self._mode: str | None = None
