@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+R = TypeVar("R", bound=Callable[[Any], Awaitable[Any]])
 Pair = tuple[float | None, float | None]
 
 NAME = re.compile(r"[A-Za-z0-9_:-]+")
@@ -135,6 +136,7 @@ class Limits:
 
 
 Putter = Callable[..., Awaitable[Any]]
+Reader = Callable[[Any], Awaitable[Any]]
 
 
 @dataclass(eq=False)
@@ -160,6 +162,7 @@ class Declaration(Generic[T]):
     lane: str = ""
     attribute: str = ""
     function: Putter | None = None
+    reader: Reader | None = None
     wants_pv: bool = False
     error: str = ""
 
@@ -190,6 +193,18 @@ class Declaration(Generic[T]):
         if self.function is not None:
             self.error = "has two putters"
         self.function = function
+        return function
+
+    def getter(self, function: R) -> R:
+        """Decorate the coroutine function `(self)` that gives the value at every read: of what is costly to make.
+
+        What is returned (not None) is taken. Monitors hear what is posted, as of any PV.
+        """
+        if self.reader is not None:
+            self.error = "has two getters"
+        elif not inspect.iscoroutinefunction(function):
+            self.error = "the getter must be `async def`"
+        self.reader = function
         return function
 
     def problems(self) -> list[str]:

@@ -17,7 +17,7 @@ from caproto import AlarmStatus
 
 from .alarms import stamp
 from .declare import NAME, Declaration, DeclarationError, Severity
-from .pv import Pv
+from .pv import Pv, make
 
 if TYPE_CHECKING:
     from .ioc import Ioc
@@ -140,7 +140,7 @@ class Device(Publisher):
         return self
 
     def _first_pvs(self) -> dict[str, Pv[Any]]:
-        return {name: Pv(declaration, self) for name, declaration in self.declarations.items()}
+        return {name: make(declaration, self) for name, declaration in self.declarations.items()}
 
     def add(self, suffix: str, device: D) -> D:
         """Make `device` a part of this one: its PVs' names are this one's prefix, `suffix`, and their own."""

@@ -24,6 +24,7 @@ from .health import Health, IocState
 from .link import IOC_ITSELF, Client, Link
 from .ondemand import Finder, Names
 from .pv import Pv
+from .server.wire import MAX_MESSAGE
 from .values import Text
 
 log = logging.getLogger("owlshift.ioc")
@@ -44,6 +45,9 @@ class Ioc(Link, Publisher):
     Subclass it for a poll loop: `start` runs once saved values are back and before clients can connect, `stop` when it
     ends. `backend` says in `IOC:Backend` what the IOC talks to.
     """
+
+    max_answer = MAX_MESSAGE
+    """Bytes of the greatest value that it serves."""
 
     def __init__(self, prefix: str, devices: Iterable[tuple[str, Device]] = (), *, backend: str = "") -> None:
         self.prefix = prefix

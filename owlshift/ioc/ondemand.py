@@ -21,7 +21,7 @@ from weakref import WeakValueDictionary
 
 from .declare import NAME
 from .device import Device
-from .pv import Pv
+from .pv import Pv, make
 
 Offer: TypeAlias = Callable[[], Pv[Any]]
 Finder: TypeAlias = Callable[[str], Offer | None]
@@ -49,7 +49,7 @@ class _Pvs(dict[str, Pv[Any]]):
         self._device = device
 
     def __missing__(self, attribute: str) -> Pv[Any]:
-        pv = self[attribute] = Pv(self._device.declarations[attribute], self._device)
+        pv = self[attribute] = make(self._device.declarations[attribute], self._device)
         self._device.made(pv)
         return pv
 

@@ -371,3 +371,19 @@ class Pv(ChannelData, Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Pv {self.name} = {self._data['value']!r} {self.severity.name}/{self.status.name}>"
+
+
+class ComputedPv(Pv[T]):
+    """A PV whose value is made whenever it is read."""
+
+    async def read(self, data_type: ChannelType) -> Any:
+        """Ask the getter, for the server, which answers afterwards."""
+        reader = self.declaration.reader
+        value = None if reader is None else await reader(self.device)
+        if value is not None:
+            self.take(value, stamp())
+
+
+def make(declaration: Declaration[T], device: Device) -> Pv[T]:
+    """The PV of a device that a declaration describes."""
+    return Pv(declaration, device) if declaration.reader is None else ComputedPv(declaration, device)

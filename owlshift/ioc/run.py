@@ -77,7 +77,13 @@ async def _serve(ioc: Ioc, settings: CaServerSettings, state_dir: Path | None, a
     if state_dir is not None:
         autosave = Autosave(state_dir, ioc.prefix, ioc.pvdb, ioc.saved, ioc.tell)
         autosave.restore()
-    server = CaServer(ioc.names, interface=settings.interface, port=settings.port, on_clients=ioc.health.count_clients)
+    server = CaServer(
+        ioc.names,
+        interface=settings.interface,
+        port=settings.port,
+        on_clients=ioc.health.count_clients,
+        max_answer=ioc.max_answer,
+    )
     access.changed = server.refresh_access
     ioc.health.server = server
     stop_server = asyncio.Event()

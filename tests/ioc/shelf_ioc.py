@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from owlshift.ioc import CaServerSettings, Ioc, OnDemand, PutRefused, Pv, Text, command, readback, serve, setpoint
 
 BOOKS = 100_000
-WORDS = {"Title", "Read", "Note", "Count", "Open"}
+WORDS = {"Title", "Read", "Note", "Count", "Open", "Story"}
 
 
 class Book(OnDemand):
@@ -24,6 +24,8 @@ class Book(OnDemand):
     Note = setpoint(Text(100), initial="", asg="OPERATOR", doc="A note")
     Read = command(doc="Reads it")
     Open = setpoint(bool, initial=False, doc="Open")
+
+    Story = readback(Text(100), initial="", doc="Made when it is read")
 
     def __init__(self, shelf: Shelf, number: int) -> None:
         self.shelf, self.number = shelf, number
@@ -39,6 +41,14 @@ class Book(OnDemand):
         await asyncio.sleep(0)
         self.shelf.read(self.number)
 
+    @Story.getter
+    async def _(self) -> str:
+        await asyncio.sleep(0)
+        if self.number == 13:
+            raise RuntimeError("no story")
+        self.shelf.told += 1
+        return f"Story {self.shelf.told} of book {self.number}"
+
     @Note.putter
     async def _(self, value: str) -> str:
         if value == "dirty":
@@ -52,6 +62,7 @@ class Shelf(Ioc):
     def __init__(self, prefix: str) -> None:
         super().__init__(prefix)
         self.counts: dict[int, int] = {}
+        self.told = 0
         self.books: WeakValueDictionary[int, Book] = WeakValueDictionary()
         self.provide(self.find)
 

@@ -61,6 +61,14 @@ async def test_fields_and_alarms_are_those_of_any_pv(shelf: Process, prefix: str
     assert (value.severity, value.status) == (0, AlarmStatus.NO_ALARM)
 
 
+async def test_a_value_may_be_made_when_it_is_read(shelf: Process, prefix: str) -> None:
+    assert await text(f"{prefix}B:5:Story") == "Story 1 of book 5"
+    assert await text(f"{prefix}B:5:Story") == "Story 2 of book 5"
+    with pytest.raises(CANothing):
+        await caget(f"{prefix}B:13:Story", timeout=TIMEOUT)
+    assert await text(f"{prefix}B:6:Story") == "Story 3 of book 6"
+
+
 async def test_only_what_a_client_has_is_there(shelf: Process, prefix: str) -> None:
     await says(prefix, "0 PVs of 0 books")
     monitors = [camonitor(f"{prefix}B:{n}:Count", lambda _: None) for n in range(50)]

@@ -114,7 +114,7 @@ class Feed:
     def encode(self, shape: Shape) -> Encoded | None:
         """The PV's state now, in this shape; None when it cannot be given so (which is logged)."""
         try:
-            return dbr.encode(self.pv, shape, self.server.max_message)
+            return dbr.encode(self.pv, shape, self.server.max_answer)
         except dbr.TooLargeError:
             raise
         except dbr.BadTypeError:

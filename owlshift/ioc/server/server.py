@@ -29,7 +29,7 @@ class CaServer:
     `pvdb` maps names to caproto ChannelData; it is asked with `in` and `[]` only, so names may be made when they are
     asked for. `interface` is an IPv4 address of this host, or 0.0.0.0; `port` is the UDP port of searches and the first
     TCP port tried. `on_clients(clients, channels)` is called soon after either number changed. `max_message` is the
-    greatest payload in bytes, `max_circuits` the greatest number of clients (by default what the process' file
+    greatest payload in bytes (`max_answer`: of what the server sends), `max_circuits` the greatest number of clients (by default what the process' file
     descriptors allow), `max_channels` the greatest number of channels, and of monitors, of one client.
 
     Counters, for reading: `clients`, `channels`, `monitors`, `puts` (requests), `updates` (monitor events given to
@@ -46,6 +46,7 @@ class CaServer:
         port: int = 5064,
         on_clients: Callable[[int, int], None] | None = None,
         max_message: int = MAX_MESSAGE,
+        max_answer: int | None = None,
         max_circuits: int | None = None,
         max_channels: int = 100_000,
     ) -> None:
@@ -54,6 +55,7 @@ class CaServer:
         self.search_port = port
         self.port = 0
         self.max_message = max_message
+        self.max_answer = max_message if max_answer is None else max_answer
         self.max_circuits = _descriptor_limit() if max_circuits is None else max_circuits
         self.max_channels = max_channels
         self.channels = 0
