@@ -10,17 +10,20 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from iocs.alarm.item_forms import links_form
+from iocs.alarm.nodes import DISABLED, FILTERED, MASKED, OUT_OF_MODE, SHELVED, Area, Leaf, Node, Shelf
 
 if TYPE_CHECKING:
-    from iocs.alarm.suppression import Shelf
-    from iocs.alarm.tree import AlarmTree, Leaf, Node
+    from iocs.alarm.tree import AlarmTree
 
 Form: TypeAlias = dict[str, Any]
-PrefixOf: TypeAlias = "Callable[[Node], str]"
+PrefixOf: TypeAlias = Callable[[Node], str]
 """What an item's own PVs begin with, without the colon at the end."""
 
 ACTIVE_LIMIT = 2000
 """Rows of the table that the PV `Active` holds."""
+
+REASONS = {SHELVED: "shelved", DISABLED: "disabled", FILTERED: "filtered", OUT_OF_MODE: "mode", MASKED: "masked"}
+"""Why an alarm is suppressed: does not count, and is not announced."""
 
 
 def iso(time_ns: int | None) -> str:
@@ -32,11 +35,11 @@ def iso(time_ns: int | None) -> str:
 
 
 def shelf_form(shelf: Shelf | None) -> Form | None:
-    """Who shelved an alarm, why and until when ("": until somebody unshelves it, or, `one_shot`, it is normal)."""
+    """Who shelved an alarm, why and until when; `one_shot`: at most, it ends once the alarm is gone."""
     if shelf is None:
         return None
     return {
-        "by": str(shelf.who),
+        "by": str(shelf.by),
         "why": shelf.why,
         "since": iso(shelf.since_ns),
         "until": iso(shelf.until_ns),
@@ -44,16 +47,16 @@ def shelf_form(shelf: Shelf | None) -> Form | None:
     }
 
 
-def alarm_form(leaf: Leaf, prefix_of: PrefixOf, first_out: bool = False) -> Form:
+def alarm_form(leaf: Leaf, prefix_of: PrefixOf) -> Form:
     """An alarm as a row of the table of alarms: guidance and displays are its own, then those of the areas above."""
     return {
         **_alarm_state(leaf),
         "path": leaf.path,
         "name": prefix_of(leaf),
-        "area": leaf.parent.path if leaf.parent is not None else "",
+        "area": leaf.parent.path,
         "guidance": [link for node in _upward(leaf) for link in links_form(node.config.guidance)],
         "displays": [link for node in _upward(leaf) for link in links_form(node.config.displays)],
-        "first_out": first_out,
+        "first_out": leaf.first_out,
     }
 
 
@@ -67,6 +70,7 @@ def _alarm_state(leaf: Leaf) -> Form:
         "current_message": leaf.current.message,
         "value": leaf.alarm.value,
         "time": iso(leaf.alarm.time_ns),
+        "since": iso(leaf.since_ns),
         "state": leaf.effective.name,
         "priority": extras.priority,
         "description": leaf.config.description,
@@ -74,32 +78,29 @@ def _alarm_state(leaf: Leaf) -> Form:
         "response_time": extras.response_time,
         "acknowledged_by": str(leaf.acknowledged_by or ""),
         "shelved": shelf_form(leaf.shelf),
+        "reasons": [word for bit, word in REASONS.items() if leaf.reasons & bit],
+        "chattering": leaf.chattering,
     }
 
 
-def _upward(node: Node) -> Iterator[Node]:
-    found: Node | None = node
-    while found is not None:
-        yield found
-        found = found.parent
+def _upward(leaf: Leaf) -> Iterator[Node]:
+    yield leaf
+    yield from leaf.above()
 
 
 def active_form(tree: AlarmTree, prefix_of: PrefixOf, now_ns: int, limit: int | None = ACTIVE_LIMIT) -> Form:
     """The table of what is active, latched or acknowledged: the worst first, the newest first among equals."""
     rows = tree.table()
     shown = rows if limit is None else rows[:limit]
-    first = tree.first_out
     return {
         "time": iso(now_ns),
         "truncated": len(shown) < len(rows),
-        "alarms": [alarm_form(leaf, prefix_of, leaf.path in first) for leaf in shown],
+        "alarms": [alarm_form(leaf, prefix_of) for leaf in shown],
     }
 
 
 def node_form(node: Node, prefix_of: PrefixOf) -> Form:
     """An area or alarm with its state and counts, without what is below."""
-    from iocs.alarm.tree import Area, Leaf
-
     form: Form = {"name": node.name, "path": node.path, "pv_prefix": prefix_of(node)}
     if isinstance(node, Area):
         form |= {
@@ -110,6 +111,7 @@ def node_form(node: Node, prefix_of: PrefixOf) -> Form:
             "acknowledged": node.acknowledged,
             "suppressed": node.suppressed,
             "total": node.total,
+            "first_out": node.first_out.path if node.first_out is not None else "",
         }
     elif isinstance(node, Leaf):
         form |= {"kind": "alarm", **_alarm_state(node), "enabled": node.enabled}
@@ -118,8 +120,6 @@ def node_form(node: Node, prefix_of: PrefixOf) -> Form:
 
 def tree_form(node: Node, prefix_of: PrefixOf) -> Form:
     """An item with all that is below it: `children` of an area, in natural order."""
-    from iocs.alarm.tree import Area
-
     form = node_form(node, prefix_of)
     if isinstance(node, Area):
         form["children"] = [tree_form(child, prefix_of) for child in node.children]
