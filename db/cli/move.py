@@ -116,10 +116,9 @@ def _steps(step: Any) -> Any:
 
 
 def _say(info: RunkeyInfo, report: Report, as_json: bool) -> None:
-    from db.cli.plain import plain_runkey
 
     if as_json:
-        print_json({"runkey": plain_runkey(info), **_plain(report)})
+        print_json({"runkey": info.plain(), **_plain(report)})
         return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
@@ -177,7 +176,6 @@ def _export(
     name: str, target: Path, kind: Kind, path: str, as_json: bool, site: Path | None, state: Path | None
 ) -> None:
     from db.cli.names import resolve
-    from db.cli.plain import plain_runkey
     from db.exchange import export_runkey
 
     with opened(site, state) as store:
@@ -185,7 +183,7 @@ def _export(
         with progress("exporting") as step:
             report = export_runkey(found.runkeys, found.key, target, kind.value, path, progress=_steps(step))
         if as_json:
-            print_json({"runkey": plain_runkey(found.info), "target": str(target), **_plain(report)})
+            print_json({"runkey": found.info.plain(), "target": str(target), **_plain(report)})
             return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
@@ -241,10 +239,9 @@ def fetch(
 
 
 def _moved(info: RunkeyInfo, as_json: bool, text: str) -> None:
-    from db.cli.plain import plain_runkey
 
     if as_json:
-        print_json({"runkey": plain_runkey(info)})
+        print_json({"runkey": info.plain()})
     else:
         typer.echo(text)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from db.cli.drawing import counts_below
 from db.cli.marks import Label, ValidSpan, labels_of, spans_of
-from db.cli.plain import plain_revision, plain_runkey
+from db.cli.plain import plain_revision
 from owlshift.commands.moments import json_time, local_text
 from owlshift.commands.output import count_text, size_text
 
@@ -44,7 +44,7 @@ class Summary:
     def plain(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "runkey": plain_runkey(self.info),
+            "runkey": self.info.plain(),
             "objects": len(self.tree),
             "payloads": sum(self.roles.values()),
             "bytes": self.size,
