@@ -107,8 +107,14 @@ class AlarmClient:
         found["Chattering"] = _loads(found["Chattering"] or "[]", f"{self.prefix}Chattering")
         return found
 
+    async def switch(self, name: str) -> bool:
+        """Whether one of the server's switches (`Maint`, `Notify`) is on."""
+        return bool((await self._get([self.prefix + name]))[0].value)
+
     async def find(self, item: str) -> str:
         """What an item's own PVs begin with, without the colon at the end; NoSuchItemError."""
+        if item in ("", "/"):
+            return self.prefix.removesuffix(":")
         if item not in self._found:
             await self._look(item)
         return self._found[item]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from owlshift.ca import Batch, CaAddresses, ChannelInfo, Client
+
+SEARCH_AGAIN = 5.0
+"""Seconds after which a PV that is away is searched for as if it were new: who watches does not wait for minutes."""
 
 
 class Follower:
@@ -19,14 +23,18 @@ class Follower:
         self._client = Client(addresses, self, metadata=False)
         self._news: str | None = None
         self._fresh = asyncio.Event()
+        self._searching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Follower:
         await self._client.start()
-        self._client.subscribe([self._name])
-        asyncio.get_running_loop().call_later(self._patience, self._silence)
+        self._searching = asyncio.create_task(self._search())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._searching is not None:
+            self._searching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._searching
         await self._client.close()
 
     def __aiter__(self) -> Follower:
@@ -49,9 +57,16 @@ class Follower:
         """It is searched for again by itself."""
         self._set(None)
 
-    def _silence(self) -> None:
+    async def _search(self) -> None:
+        ids = self._client.subscribe([self._name])
+        await asyncio.sleep(self._patience)
         if self._news is None:
             self._set(None)
+        while True:
+            await asyncio.sleep(SEARCH_AGAIN)
+            if self._client.missing:
+                self._client.unsubscribe(ids.tolist())
+                ids = self._client.subscribe([self._name])
 
     def _set(self, text: str | None) -> None:
         self._news = text

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from owlshift.commands.common import SiteOption, fail, open_site, use_site_environment
-from owlshift.commands.output import print_rich_table
+from owlshift.commands.output import print_rich
 
 SEVERITIES = ("", "MINOR", "MAJOR", "INVALID")
 
@@ -173,7 +173,7 @@ def _print_pvs(found: list[dict[str, Any]]) -> None:
         shown = f"{limits[0]:g} … {limits[1]:g}" if limits and None not in limits else ""
         kind = pv["type"] if pv.get("count", 1) == 1 else f"{pv['type']}[{pv['count']}]"
         table.add_row(pv["name"], pv["kind"], kind, pv.get("units") or "", shown, pv.get("doc") or "")
-    print_rich_table(table)
+    print_rich(table)
 
 
 def _run(coroutine: Any) -> Any:

@@ -15,8 +15,8 @@ import typer
 from owlshift.commands.common import fail
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress
-    from rich.table import Table
 
 
 def print_json(content: Any) -> None:
@@ -52,14 +52,14 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Itera
         typer.echo(line)
 
 
-def print_rich_table(table: Table) -> None:
-    """Print as wide as the terminal is; into a pipe or file, as wide as the table is, so that nothing is folded."""
+def print_rich(drawing: RenderableType) -> None:
+    """Print as wide as the terminal is; into a pipe or file, as wide as the drawing is, so that nothing is folded."""
     from rich.console import Console
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=console.measure(table, options=console.options.update(width=1000)).maximum)
-    console.print(table)
+        console = Console(width=console.measure(drawing, options=console.options.update(width=1000)).maximum)
+    console.print(drawing)
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

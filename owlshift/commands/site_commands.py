@@ -25,7 +25,7 @@ from owlshift.commands.common import (
     log_to_stderr,
     open_site,
 )
-from owlshift.commands.output import print_rich_table
+from owlshift.commands.output import print_rich
 from owlshift.site import Site, default_state, demo_site_path
 from owlshift.supervisor import (
     AlreadyRunningError,
@@ -170,7 +170,7 @@ def status(site_file: SiteOption = None, state: StateOption = None) -> None:
             str(process.restarts),
             process.message,
         )
-    print_rich_table(table)
+    print_rich(table)
     if any(process.state is not ProcessState.RUNNING for process in processes):
         raise typer.Exit(1)
 

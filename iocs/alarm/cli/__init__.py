@@ -1,14 +1,15 @@
-"""`owl alarm`: what is in alarm, and what operators do about it."""
+"""`owl alarm`: what is in alarm, and what operators do about it. `iocs.alarm.forms` says what --json prints."""
 
 from __future__ import annotations
 
 import typer
 
+from iocs.alarm.cli import act, look, watch
+
 app = typer.Typer(
-    help="Alarms: see them, acknowledge, shelve; their log and figures; their configuration.", no_args_is_help=True
+    no_args_is_help=True,
+    help="Alarms: what is wrong, who knows, what to do; acknowledge, shelve, look back, configure.",
 )
 
-
-@app.callback()
-def alarm() -> None:
-    """Alarms: see them, acknowledge, shelve; their log and figures; their configuration."""
+for _part in (look, watch, act):
+    _part.register(app)
