@@ -87,7 +87,8 @@ class Actions(Listener):
         self._commands = command.Commands()
         self._items: dict[str, _Item] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
+        self._last: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """The newest run of each action of an item."""
         self._started = False
         # commands that hang must not keep mails waiting
         self._pools = {
@@ -232,9 +233,17 @@ class Actions(Listener):
         if len(self._tasks) >= MAX_WAITING:
             self._say(node.path, action, f"refused: {MAX_WAITING} actions wait already")
             return
-        task = asyncio.get_running_loop().create_task(self._run(node.path, action, job))
+        # an alarm and its follow-up in this order, however long the first takes
+        key = (node.path, action.details)
+        task = asyncio.get_running_loop().create_task(self._run(node.path, action, job, self._last.get(key)))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._last[key] = task
+        task.add_done_callback(lambda task: self._ended(key, task))
+
+    def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._last.get(key) is task:
+            del self._last[key]
 
     def _job(self, action: Action, what: Told) -> Callable[[], str]:
         """What is to be done in a thread; NotAllowed or ValueError, with the reason, when it is not to be done."""
@@ -255,18 +264,14 @@ class Actions(Listener):
             return lambda: self._commands.run(argv, config.timeout)
         raise ValueError(f"{kind} cannot be run")
 
-    async def _run(self, path: str, action: Action, job: Callable[[], str]) -> None:
-        # an alarm and its follow-up in this order, however long the first takes
-        key = (path, action.details)
-        turn = self._turns.setdefault(key, asyncio.Lock())
+    async def _run(self, path: str, action: Action, job: Callable[[], str], before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
         try:
-            async with turn:
-                result = await asyncio.get_running_loop().run_in_executor(self._pools[_kind(action)], job)
+            result = await asyncio.get_running_loop().run_in_executor(self._pools[_kind(action)], job)
         except Exception as error:
             # whatever a mail server, a web server or a program does: the alarm server goes on, and says so
             result = f"failed: {_FAILURE.get(_kind(action), str)(error)}"
-        if self._turns.get(key) is turn and not turn.locked():
-            del self._turns[key]
         self._say(path, action, result)
 
     def _put(self, path: str, action: Action, value: int | str, give_up: float | None) -> None:
