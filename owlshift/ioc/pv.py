@@ -17,7 +17,7 @@ from .alarms import EPICS_EPOCH, GOOD, AlarmState, Stamp, judge_of, stamp
 from .config import Config
 from .declare import Declaration, Pair, PutRefused, Severity
 from .link import IOC_ITSELF, UNBOUND, Client, Link
-from .server import publish
+from .server import has_monitors, publish
 from .values import ENCODING, STRING_BYTES, Array, State, Text
 
 if TYPE_CHECKING:
@@ -140,6 +140,18 @@ class Pv(ChannelData, Generic[T]):
             self._store(value, self._judge(value), self._data["timestamp"])
         self._refresh_fields(*self._fields)
         self.link.catalogue_changed()
+
+    def set_room(self, count: int) -> None:
+        """Let a text have so many bytes, before a client sees it. ValueError when it is no text."""
+        if not isinstance(self.type, Text):
+            raise ValueError(f"{self.name}: {self.type.kind} has the room that it has")
+        self.type = Text(count)
+        self._max_length = count
+
+    @property
+    def monitored(self) -> bool:
+        """Some client has subscribed to it."""
+        return has_monitors(self)
 
     def set_config(self, **changes: Any) -> None:
         """Change fields of this PV's `Config`, before the IOC starts; it becomes configuration if it was none.

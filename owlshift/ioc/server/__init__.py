@@ -7,9 +7,9 @@ protocol, the queues and the sockets are this package's: `wire` (bytes), `values
 `circuit` (one client), `search` and `beacon` (UDP), `server` (all together).
 """
 
-from .feed import publish
+from .feed import has_monitors, publish
 from .search import AddressInUse, AddressNotAvailable
 from .server import CaServer
 from .signals import stop_on_signals
 
-__all__ = ["AddressInUse", "AddressNotAvailable", "CaServer", "publish", "stop_on_signals"]
+__all__ = ["AddressInUse", "AddressNotAvailable", "CaServer", "has_monitors", "publish", "stop_on_signals"]

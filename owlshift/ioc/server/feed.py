@@ -156,4 +156,10 @@ def publish(pv: ChannelData, flags: int) -> None:
         feed.publish(flags)
 
 
-__all__ = ["Feed", "Monitor", "attach", "publish"]
+def has_monitors(pv: ChannelData) -> bool:
+    """Whether a client has subscribed to a PV."""
+    feed = pv.__dict__.get("owlshift_feed")
+    return feed is not None and bool(feed.monitors)
+
+
+__all__ = ["Feed", "Monitor", "attach", "has_monitors", "publish"]

@@ -29,8 +29,9 @@ class CaServer:
     `pvdb` maps names to caproto ChannelData; it is asked with `in` and `[]` only, so names may be made when they are
     asked for. `interface` is an IPv4 address of this host, or 0.0.0.0; `port` is the UDP port of searches and the first
     TCP port tried. `on_clients(clients, channels)` is called soon after either number changed. `max_message` is the
-    greatest payload in bytes (`max_answer`: of what the server sends), `max_circuits` the greatest number of clients (by default what the process' file
-    descriptors allow), `max_channels` the greatest number of channels, and of monitors, of one client.
+    greatest payload in bytes (`max_answer`: of what the server sends), `max_circuits` the greatest number of clients
+    (by default what the process' file descriptors allow), `max_channels` the greatest number of channels, and of
+    monitors, of one client.
 
     Counters, for reading: `clients`, `channels`, `monitors`, `puts` (requests), `updates` (monitor events given to
     clients), `dropped_updates` (replaced by a newer value before a slow client could take them), `malformed_circuits`
