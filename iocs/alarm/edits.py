@@ -1,0 +1,125 @@
+"""What an edit of the configuration does to an alarm that is there already, or begins, or ends."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from iocs.alarm.core import Core
+from iocs.alarm.events import Person
+from iocs.alarm.items import AreaConfig, Item, LeafConfig
+from iocs.alarm.logic import AlarmLogic
+from iocs.alarm.nodes import Area, Leaf
+from iocs.alarm.suppression import Suppression
+
+LOGIC = ("latching", "annunciating", "delay", "count", "filter", "enabled", "disabled_until")
+"""Fields of an alarm that its logic goes by."""
+
+
+def area_config(item: Item) -> AreaConfig:
+    """The configuration of an item that is an area."""
+    return item.config if isinstance(item.config, AreaConfig) else AreaConfig()
+
+
+def begin(leaf: Leaf, item: Item, core: Core, suppression: Suppression) -> None:
+    """A leaf is new, or loaded again with another configuration before anything runs."""
+    config = item.config
+    if not isinstance(config, LeafConfig):
+        return
+    if hasattr(leaf, "logic"):
+        end_logic(leaf, core, suppression)
+        leaf.reasons = 0
+    leaf.config, leaf.extras = config, item.extras
+    leaf.logic = AlarmLogic(core.context, config, leaf, item.extras.off_delay)
+    core.masks.add(leaf)
+    if item.extras.modes:
+        suppression.with_modes[leaf] = None
+        suppression.follow_mode(leaf)
+    if not config.enabled:
+        suppression.follow_config(leaf)
+
+
+def end_logic(leaf: Leaf, core: Core, suppression: Suppression) -> None:
+    """No timer of the leaf runs any more, and nothing remembers it."""
+    leaf.logic.stop()
+    core.chatter.forget(leaf)
+    core.masks.drop(leaf, leaf.extras.masked_by)
+    suppression.forget(leaf)
+
+
+def end(leaf: Leaf, core: Core, suppression: Suppression) -> None:
+    """A leaf is removed: it does not count, nor mask, any more."""
+    end_logic(leaf, core, suppression)
+    leaf.live = False
+    core.masks.count(leaf)
+    core.in_alarm.pop(leaf, None)
+
+
+def put_area(area: Area, item: Item, new: bool, who: Person, core: Core) -> None:
+    """Configure an area."""
+    config = area_config(item)
+    if not new and (area.config, area.extras) == (config, item.extras):
+        return
+    detail = "new" if new else changes(area.item, item)
+    area.config, area.extras = config, item.extras
+    core.edited("configure", area.path, who, detail)
+    core.tell.configured(area.item, who)
+    if new:
+        core.tell.area_changed(area)
+
+
+def put_leaf(leaf: Leaf, item: Item, new: bool, who: Person, core: Core, suppression: Suppression) -> None:
+    """Configure an alarm."""
+    if new:
+        core.edited("configure", leaf.path, who, "new")
+        with core.tell.silence():
+            begin(leaf, item, core, suppression)
+        core.tell.configured(leaf.item, who)
+        core.masks.look_at(leaf)
+        core.settle(leaf, leaf.alarm, False)
+        for area in leaf.above():
+            core.tell.area_changed(area)
+        core.masks.check()
+    elif (leaf.config, leaf.extras) != (item.config, item.extras):
+        core.edited("configure", leaf.path, who, changes(leaf.item, item))
+        take(leaf, item, who, core, suppression)
+
+
+def take(leaf: Leaf, item: Item, who: Person, core: Core, suppression: Suppression) -> None:
+    """Give a leaf another configuration. Its state stays, and so do its latch, shelf and acknowledgement."""
+    if not isinstance(item.config, LeafConfig):
+        return
+    old, old_extras = leaf.config, leaf.extras
+    leaf.config, leaf.extras = item.config, item.extras
+    logic = leaf.logic
+    logic.config, logic.off_delay = item.config, item.extras.off_delay
+    core.tell.configured(leaf.item, who)
+    if item.extras.masked_by != old_extras.masked_by:
+        core.masks.drop(leaf, old_extras.masked_by)
+        core.masks.add(leaf)
+        core.masks.look_at(leaf)
+    if item.extras.modes:
+        suppression.with_modes[leaf] = None
+    else:
+        suppression.with_modes.pop(leaf, None)
+    if not item.config.filter:
+        suppression.set_filter(leaf, True)
+    suppression.follow_mode(leaf)
+    if core.context.compatible and any(getattr(old, name) != getattr(item.config, name) for name in LOGIC):
+        logic.restart()
+    else:
+        logic.reconfigured(old)
+    if (old.enabled, old.disabled_until) != (item.config.enabled, item.config.disabled_until):
+        suppression.follow_config(leaf)
+    core.masks.check()
+
+
+def changes(old: Item, new: Item) -> str:
+    """What is other in an item, as an edit says it."""
+    found = []
+    for before, after in ((old.config, new.config), (old.extras, new.extras)):
+        for each in fields(after):
+            was, is_now = getattr(before, each.name, None), getattr(after, each.name)
+            if was != is_now:
+                plain = isinstance(is_now, str | int | float) or is_now is None
+                found.append(f"{each.name}: {was} -> {is_now}" if plain else each.name)
+    return ", ".join(found)
