@@ -37,9 +37,13 @@ LOOK_TIME = 1.0
 """Seconds in which an item's own PVs must be found by rule, before the whole tree is asked for."""
 LONG = 60.0
 """Seconds for what may be large: the tree, and all of its configuration."""
-STATES = ("Sevr", "Role", "LogState", "KafkaState", "Maint", "Notify", "Flood")
-TEXTS = ("Mode", "Talk", "Chattering")
-NUMBERS = ("NActive", "NUnack", "NAck", "NSupp", "NTotal", "LogBehind", "NagPeriod", "Rate", "TalkCount")
+STATES = ("Sevr", "Role", "Standby", "LogState", "StoreState", "KafkaState")
+SWITCHES = ("Maint", "Notify", "Flood")
+TEXTS = ("Mode", "Talk")
+LISTS = ("Chattering", "Problems")
+NUMBERS = (
+    "NActive", "NUnack", "NAck", "NSupp", "NTotal", "LogBehind", "NagPeriod", "Rate", "TalkCount", "Watched", "Missing",
+)  # fmt: skip
 
 
 class AlarmError(Exception):
@@ -99,12 +103,17 @@ class AlarmClient:
 
     async def status(self) -> Form:
         """The server itself: severity and counts of the whole tree, role, modes, log, Kafka, how busy it is."""
-        readings = await self._get([self.prefix + name for name in (*TEXTS, *NUMBERS)])
+        names = (*SWITCHES, *TEXTS, *LISTS, *NUMBERS)
+        readings = await self._get([self.prefix + name for name in names])
         states = await self._get([self.prefix + name for name in STATES], as_string=True)
         found: Form = {name: str(one.value) for name, one in zip(STATES, states, strict=True)}
-        for name, reading in zip((*TEXTS, *NUMBERS), readings, strict=True):
-            found[name] = reading.label if name in TEXTS else reading.value
-        found["Chattering"] = _loads(found["Chattering"] or "[]", f"{self.prefix}Chattering")
+        for name, reading in zip(names, readings, strict=True):
+            if name in NUMBERS:
+                found[name] = reading.value
+            elif name in SWITCHES:
+                found[name] = bool(reading.value)
+            else:
+                found[name] = reading.label if name in TEXTS else _loads(reading.label or "[]", reading.name)
         return found
 
     async def switch(self, name: str) -> bool:
@@ -118,6 +127,10 @@ class AlarmClient:
         if item not in self._found:
             await self._look(item)
         return self._found[item]
+
+    async def path_of(self, item: str) -> str:
+        """The path of an item that may be named by its PV; NoSuchItemError."""
+        return (await self._get([f"{await self.find(item)}:Path"]))[0].label
 
     async def state(self, item: str) -> Form:
         """One item with its state, as in the tree; an area with all that is below it. NoSuchItemError."""
@@ -208,6 +221,11 @@ class AlarmClient:
             await self._put(f"{self.prefix}Config", orjson.dumps(forms).decode(), timeout=LONG)
 
     # Channel Access
+
+    async def silent(self, names: list[str], timeout: float) -> set[str]:
+        """Which PVs, of whatever IOC, do not answer within some seconds."""
+        answers = await self._ca.read_many(names, timeout=timeout) if names else []
+        return {name for name, answer in zip(names, answers, strict=True) if isinstance(answer, CaError)}
 
     async def _look(self, item: str) -> None:
         """Find an item by the rule of names; by the whole tree where the rule does not lead to it."""

@@ -17,7 +17,7 @@ from owlshift.commands.common import fail, open_site, use_site_environment
 
 if TYPE_CHECKING:
     from db.alarms.log import AlarmLog
-
+    from db.database import Database
     from iocs.alarm.client import AlarmClient
     from owlshift.site import IocEntry, Site
 
@@ -123,21 +123,33 @@ def ask(place: Place, work: Callable[[AlarmClient], Coroutine[Any, Any, T]]) -> 
 
 
 @contextmanager
-def opened_log(place: Place) -> Iterator[AlarmLog]:
-    """The alarm log of a place, read from its database; closed at the end."""
-    from db.errors import DbError
+def opened_database(place: Place) -> Iterator[Database]:
+    """The database of a place's alarms, closed at the end; what goes wrong with it ends the command."""
+    from db.config import open_alarms
+    from db.errors import BadInput, DbError
 
     site, _ = place.open()
     try:
-        from db.alarms import open_log
-
-        log = open_log(site)
+        database = open_alarms(site)
         try:
-            yield log
+            yield database
         finally:
-            log.close()
+            database.close()
+    except BadInput as error:
+        for problem in error.problems:
+            typer.echo(f"owl: {problem}", err=True)
+        raise typer.Exit(2) from None
     except DbError as error:
         fail(str(error))
+
+
+@contextmanager
+def logged(place: Place) -> Iterator[AlarmLog]:
+    """The alarm log of a place."""
+    with opened_database(place) as database:
+        from db.alarms.log import AlarmLog
+
+        yield AlarmLog(database)
 
 
 async def expand(client: AlarmClient, items: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ LOOKS = {
 """Shape, what stands for it where there are letters only, and style; acknowledged shapes are hollow."""
 
 STATES = {
-    "Normal": "",
+    "Normal": "normal",
     "Active": "active",
     "ActiveLatched": "latched: is gone",
     "ActiveOffDelayed": "gone, waits",
@@ -74,7 +74,7 @@ def local_time(text: str, now: datetime | None = None) -> str:
 
 def state_text(row: dict[str, Any]) -> str:
     """What became of an alarm: its state, and who did that, until when."""
-    text: str = STATES.get(row["state"], row["state"])
+    text = STATES.get(row["state"]) or str(row["state"])
     if row["shelved"] is not None:
         return f"{text} until {local_time(row['shelved']['until'])}"
     if row["acknowledged_by"] and row["state"] == "Acknowledged":

@@ -130,7 +130,7 @@ def _remark(node: dict[str, Any]) -> str:
     from iocs.alarm.cli.drawing import state_text
 
     if node["kind"] == "alarm":
-        words = [node["message"] if node["severity"] != "OK" else "", state_text(node)]
+        words = [node["message"] if node["severity"] != "OK" else "", state_text(node).removeprefix("normal")]
         return "".join(f"  {word}" for word in words if word)
     counts = [
         (node["unacknowledged"], "waiting"),
