@@ -14,7 +14,7 @@ from iocs.alarm.xmlwrite import write_xml
 __all__ = ["SCHEMA", "AlarmFile", "read_xml", "write_xml"]
 
 SCHEMA = Path(__file__).with_name("alarm_configuration.xsd")
-"""For editors and other programs. What it cannot say (filters, actions, one PV under two spellings) `read_xml` checks."""
+"""For editors and other programs. What it cannot say (filters, actions, a PV in two spellings) `read_xml` checks."""
 
 MAX_PROBLEMS = 200
 """So many are told; of the rest, their number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import TypeVar
 
@@ -17,6 +18,9 @@ _COMMON = (*_LINKS, "automated_action")
 _FLAGS = {"enabled": True, "latching": True, "annunciating": False}
 """What is true when nothing is said; in Phoebus' Kafka records `annunciating` is."""
 _SINGLE = ("description", *_FLAGS, "delay", "count", "filter")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?", re.ASCII
+)
 _XML = "http://www.w3.org/XML/1998/namespace}"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance}"
 _HINTS = {
@@ -198,11 +202,12 @@ class _Fields:
         if element is None or word.lower() in ("", "true", "false"):
             return word.lower() != "false", None
         try:
-            return False, datetime.fromisoformat(word).astimezone()
+            if _TIME.fullmatch(word):
+                return False, datetime.fromisoformat(word).astimezone()
         except (ValueError, OverflowError, OSError):
-            what = f"<enabled> should be true, false or a time like 2031-12-03T10:15:30, not {_short(word)}"
-            self.problem(element, what)
-            return True, None
+            pass
+        self.problem(element, f"<enabled> should be true, false or a time like 2031-12-03T10:15:30, not {_short(word)}")
+        return True, None
 
     def number(self, tag: str) -> int:
         """A whole number from 0; Phoebus also reads what has a decimal point, and drops what is behind it."""
