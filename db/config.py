@@ -1,4 +1,4 @@
-"""The `[db]` section of a site file: where runkeys are kept, and how to open that."""
+"""The `[db]` section of a site file: where runkeys and alarms are kept, and how to open that."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from db.errors import BadInput
 from db.who import Who
 
 if TYPE_CHECKING:
+    from db.alarms.log import AlarmLog
+    from db.database import Database
     from db.store import Store
     from owlshift.site import Site
 
 AREAS = ("staging", "backend")
 PASSWORD = "OWLSHIFT_DB_PASSWORD"
-"""Of both databases; `OWLSHIFT_DB_STAGING_PASSWORD` and `OWLSHIFT_DB_BACKEND_PASSWORD` have precedence."""
+"""Of all databases; `OWLSHIFT_DB_STAGING_PASSWORD`, `…_BACKEND_PASSWORD` and `…_ALARMS_PASSWORD` have precedence."""
 _SCHEMES = ("sqlite", "postgresql", "mariadb", "mysql")
 _SECRETS = re.compile(r"(?i)(^|[&;])(pass\w*|pwd|sslpassword)=")
 
@@ -52,9 +54,10 @@ Url = Annotated[str, Field(min_length=1), AfterValidator(_checked_url)]
 
 
 class DbConfig(BaseModel):
-    """Where runkeys are kept: a staging area for editing, and a backend for what is committed.
+    """Where runkeys are kept: a staging area for editing, and a backend for what is committed; and where alarms are.
 
-    Without URLs both are SQLite files below the site's state folder: `db/staging.sqlite`, `db/backend.sqlite`.
+    Without URLs they are SQLite files below the site's state folder: `db/staging.sqlite`, `db/backend.sqlite`,
+    `db/alarms.sqlite`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -62,8 +65,10 @@ class DbConfig(BaseModel):
     staging: Url | None = None
     """`sqlite:///FILE` (a relative one is below the state folder), `postgresql://USER@HOST/DB`, `mariadb://USER@HOST/DB`."""
     backend: Url | None = None
+    alarms: Url | None = None
+    """The log of alarms, and what the alarm server remembers. On a server it may be the same database as another."""
     password_file: str | None = Field(default=None, min_length=1)
-    """A file whose first line is the password of both databases; a relative one is beside the site file.
+    """A file whose first line is the password of all databases; a relative one is beside the site file.
 
     A password is never in the site file, which is shown to whoever asks. It may also come from the environment
     (`OWLSHIFT_DB_PASSWORD`), which has precedence.
@@ -79,15 +84,25 @@ class DbConfig(BaseModel):
         BadInput when the password file can't be read.
         """
         known = os.environ if environment is None else environment
-        found = {}
-        for name, place in self.places(state).items():
-            password = None
-            if not place.startswith("sqlite"):
-                password = known.get(f"OWLSHIFT_DB_{name.upper()}_PASSWORD") or known.get(PASSWORD)
-                if password is None and self.password_file is not None:
-                    password = _read_password(folder / Path(self.password_file).expanduser())
-            found[name] = place if password is None else _with_password(place, password)
-        return found
+        return {name: self._complete(name, place, folder, known) for name, place in self.places(state).items()}
+
+    def alarms_place(self, state: Path) -> str:
+        """As `places`, of the database of alarms."""
+        return _place(self.alarms, state, "alarms")
+
+    def alarms_url(self, state: Path, folder: Path, environment: Mapping[str, str] | None = None) -> str:
+        """As `urls`, of the database of alarms."""
+        known = os.environ if environment is None else environment
+        return self._complete("alarms", self.alarms_place(state), folder, known)
+
+    def _complete(self, name: str, place: str, folder: Path, environment: Mapping[str, str]) -> str:
+        """A place with its password."""
+        if place.startswith("sqlite"):
+            return place
+        password = environment.get(f"OWLSHIFT_DB_{name.upper()}_PASSWORD") or environment.get(PASSWORD)
+        if password is None and self.password_file is not None:
+            password = _read_password(folder / Path(self.password_file).expanduser())
+        return place if password is None else _with_password(place, password)
 
 
 def _place(url: str | None, state: Path, name: str) -> str:
@@ -145,3 +160,26 @@ def open_store(site: Site, who: Who | None = None) -> Store:
 
     urls = database_urls(site)
     return Store.open(urls["staging"], urls["backend"], who or Who.me())
+
+
+def alarms_url(site: Site) -> str:
+    """The URL of a site's database of alarms, with its password. BadInput."""
+    return db_config(site).alarms_url(site.state, site.path.parent)
+
+
+def open_alarms(site: Site, *, create: bool = False) -> Database:
+    """The database of a site's alarms; `create`: its tables are made or upgraded when needed, as the server does.
+
+    BadInput, Unavailable, NotFound, NotMigrated. It blocks: never to be called on an event loop.
+    """
+    from db.alarms import ALARMS
+    from db.database import Database
+
+    return Database.open(alarms_url(site), create=create, name="alarms", schema=ALARMS)
+
+
+def open_log(site: Site) -> AlarmLog:
+    """The log of a site's alarms, to be read; as `open_alarms`."""
+    from db.alarms.log import AlarmLog
+
+    return AlarmLog(open_alarms(site))

@@ -10,22 +10,21 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import migrations, schema
+from db import schema as tables
 from db.engines import make_engine, shown_url
 from db.errors import DbError, Unavailable
 from db.translate import translate
 
 PING_TIMEOUT = 5.0
 """Seconds that a server has to answer `ping`."""
-GC_LOCK = 7_305_420_316_021_977_153
-"""PostgreSQL: key of the advisory lock that writers share, and that gc has for itself."""
 
 
 class Database:
     """One database. Thread safe; connections are pooled, and noticed when they are stale."""
 
-    def __init__(self, engine: Engine, name: str, dialect: str) -> None:
+    def __init__(self, engine: Engine, name: str, dialect: str, schema: tables.Schema = tables.RUNKEYS) -> None:
         self.engine = engine
+        self.schema = schema
         self.name = name
         """What messages call it, for example "staging"."""
         self.dialect = dialect
@@ -34,24 +33,24 @@ class Database:
         """Without the password."""
 
     @classmethod
-    def open(cls, url: str, *, create: bool = True, name: str = "") -> Database:
-        """The database at an SQLAlchemy URL.
+    def open(cls, url: str, *, create: bool = True, name: str = "", schema: tables.Schema = tables.RUNKEYS) -> Database:
+        """The database at an SQLAlchemy URL, for the tables of `schema`.
 
         `create`: make or upgrade its tables (SQLite: also the file and its folder). Otherwise NotMigrated, with the
         command to run, when they are not those of this program. Unavailable when it can't be reached; BadInput for a
         URL that can't be used.
         """
-        engine, dialect = make_engine(url, create=create, name=name)
-        database = cls(engine, name, dialect)
+        engine, dialect = make_engine(url, create=create, name=name, maker=schema.maker)
+        database = cls(engine, name, dialect, schema)
         try:
             with database.errors():
                 with engine.connect() as connection:
-                    revision = schema.current(connection)
+                    revision = tables.current(connection, schema)
                     connection.rollback()
-                    if create and revision != migrations.REVISION:
-                        schema.migrate(connection, dialect, database.label)
+                    if create and revision != schema.migrations.REVISION:
+                        tables.migrate(connection, dialect, database.label, schema)
                     else:
-                        schema.check(revision, database.label)
+                        tables.check(revision, database.label, schema)
         except BaseException:
             engine.dispose()
             raise
@@ -71,7 +70,7 @@ class Database:
         try:
             yield
         except (SQLAlchemyError, self.engine.dialect.loaded_dbapi.Error) as error:
-            raise translate(error, self.label, self.engine.url.password) from error
+            raise translate(error, self.label, self.engine.url.password, self.schema.remedy) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -112,12 +111,12 @@ class Database:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 elif self.dialect == "postgresql":
                     lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-                    connection.exec_driver_sql(f"SELECT {lock}({GC_LOCK})")
+                    connection.exec_driver_sql(f"SELECT {lock}({self.schema.write_lock})")
                 else:
                     connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
                     connection.exec_driver_sql("START TRANSACTION")
                     lock = "FOR UPDATE" if alone else "LOCK IN SHARE MODE"
-                    connection.exec_driver_sql(f"SELECT version_num FROM alembic_version {lock}")
+                    connection.exec_driver_sql(f"SELECT version_num FROM {self.schema.versions} {lock}")
                 try:
                     yield connection
                 except BaseException:

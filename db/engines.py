@@ -73,8 +73,11 @@ def parse_url(text: str) -> tuple[URL, str]:
     return url, dialect
 
 
-def make_engine(text: str, *, create: bool, name: str = "") -> tuple[Engine, str]:
-    """An engine for the URL, and its dialect. `create`: an SQLite file that is missing is made, with its folder."""
+def make_engine(text: str, *, create: bool, name: str = "", maker: str = "`owl runkey init`") -> tuple[Engine, str]:
+    """An engine for the URL, and its dialect. `create`: an SQLite file that is missing is made, with its folder.
+
+    `maker`: what makes it otherwise, for the message.
+    """
     url, dialect = parse_url(text)
     options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
     if dialect == "sqlite":
@@ -85,7 +88,7 @@ def make_engine(text: str, *, create: bool, name: str = "") -> tuple[Engine, str
             except OSError as error:
                 raise Unavailable(f"{path.parent}: {error.strerror}") from None
         elif not path.is_file():
-            raise NotFound(f"there is no database {path}: `owl runkey init` makes it")
+            raise NotFound(f"there is no database {path}: {maker} makes it")
         options["connect_args"] = {"timeout": BUSY_TIMEOUT}
     elif dialect == "postgresql":
         options |= {

@@ -65,7 +65,7 @@ SAYS: dict[Kind, str] = {
     Exists: "{where}: there is such a row already: {why}",
     NotFound: "{where}: something that is referred to is not there (any more), or is still in use: {why}",
     Forbidden: "{where} refuses: {why}",
-    NotMigrated: "{where} has not the tables that this version of owlshift needs: run `owl runkey init` ({why})",
+    NotMigrated: "{where} has not the tables that this version of owlshift needs: {remedy} ({why})",
     BadInput: "{where} can't store this: {why}",
     Damaged: "{where} is damaged: {why}",
     Unavailable: "no connection to {where}: {why}",
@@ -73,13 +73,18 @@ SAYS: dict[Kind, str] = {
 }
 
 
-def translate(error: Exception, where: str, password: str | None = None) -> DbError:
-    """The error as one of ours; `where` says which database; `password` is never in the text."""
+def translate(
+    error: Exception, where: str, password: str | None = None, remedy: str = "run `owl runkey init`"
+) -> DbError:
+    """The error as one of ours; `where` says which database; `password` is never in the text.
+
+    `remedy`: what to do when tables are missing.
+    """
     kind = _kind(error)
     why = _reason(error)
     if password:
         why = why.replace(password, "***")
-    return kind(SAYS[kind].format(where=where, why=why))
+    return kind(SAYS[kind].format(where=where, why=why, remedy=remedy))
 
 
 def _kind(error: Exception) -> Kind:

@@ -1,0 +1,5 @@
+"""What Alembic runs."""
+
+from db.migrations import inside
+
+inside()
