@@ -56,6 +56,18 @@ class LinkSettings:
     check: float = CHECK
 
 
+@dataclass(slots=True)
+class Delivered:
+    """What has become of records that were sent, by topic."""
+
+    arrived: dict[Topic, int] = field(default_factory=dict)
+    """How many are on the brokers."""
+    failed: dict[Topic, list[bytes]] = field(default_factory=dict)
+    """The keys of those that will never be."""
+    reason: str = ""
+    """Of the last that failed."""
+
+
 class LinkUser(Protocol):
     """Is told in the event loop. A session begins with `opened` and ends with `closed`."""
 
@@ -68,8 +80,8 @@ class LinkUser(Protocol):
     def received(self, records: list[Incoming]) -> None:
         """Records, in their order. Call `Link.handled` once they are dealt with."""
 
-    def delivered(self, count: int, failed: list[tuple[Topic, bytes, str]]) -> None:
-        """So many records are on the broker; those that failed by topic, key and reason."""
+    def delivered(self, reports: Delivered) -> None:
+        """Records are on the brokers, or will never be."""
 
     def gone(self, reason: str) -> None:
         """The brokers do not answer; what was sent waits."""
@@ -290,9 +302,9 @@ class Link:
     def _deliver(self, producer: Producer, reports: _Reports, done: threading.Event) -> None:
         while not done.is_set():
             producer.poll(0.5)
-            count, failed = reports.take()
-            if count or failed:
-                self._post(self.user.delivered, count, failed)
+            found = reports.take()
+            if found.arrived or found.failed:
+                self._post(self.user.delivered, found)
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
@@ -305,19 +317,18 @@ class _Reports:
 
     def __init__(self, topics: Mapping[str, Topic]) -> None:
         self._topics = topics
-        self._count = 0
-        self._failed: list[tuple[Topic, bytes, str]] = []
+        self._found = Delivered()
 
     def add(self, error: KafkaError | None, message: Message) -> None:
-        self._count += 1
-        if error is not None:
-            key = message.key()
-            topic = self._topics.get(message.topic() or "", "config")
-            self._failed.append((topic, _raw(key, 1 << 20) or b"", error.str()))
+        topic = self._topics.get(message.topic() or "", "config")
+        if error is None:
+            self._found.arrived[topic] = self._found.arrived.get(topic, 0) + 1
+        else:
+            self._found.failed.setdefault(topic, []).append(_raw(message.key(), 1 << 20) or b"")
+            self._found.reason = error.str()
 
-    def take(self) -> tuple[int, list[tuple[Topic, bytes, str]]]:
-        found = self._count - len(self._failed), self._failed
-        self._count, self._failed = 0, []
+    def take(self) -> Delivered:
+        found, self._found = self._found, Delivered()
         return found
 
 

@@ -193,13 +193,13 @@ def _entries(name: str, said: object) -> object:
     return entries
 
 
-def decode_state(value: bytes) -> StateRecord | None:
-    """What the `state:` record of an alarm says, None for an area's; BadRecord when it is neither."""
+def decode_state(value: bytes) -> StateRecord | AlarmSeverity:
+    """What the `state:` record of an alarm says, or of an area, which has a severity; BadRecord when it is neither."""
     content = _content(value)
     try:
         severity = AlarmSeverity[content["severity"]]
         if "current_severity" not in content:
-            return None
+            return severity
         time = content["time"]
         seconds, nano = time["seconds"], time["nano"]
         if type(seconds) is not int or type(nano) is not int or not (abs(seconds) < 1 << 33 and 0 <= nano < 10**9):
