@@ -13,11 +13,18 @@ from db.rows import batches
 
 EVENT = (
     "time_ns", "id", "time_pv_ns", "kind", "source", "severity", "severity_before", "severity_pv", "effective",
-    "effective_before", "raised", "priority", "first_out", "burst", "message", "message_pv", "value", "person", "host", "detail",
+    "effective_before", "raised", "priority", "first_out", "burst", "message", "message_pv", "value", "person", "host",
+    "detail",
 )  # fmt: skip
 """Columns of `alarm_event`."""
 SOURCE = ("id", "path", "area", "pv")
-_TYPES = {"time_ns": "bigint", "time_pv_ns": "bigint", "source": "bigint"} | dict.fromkeys(EVENT[5:13], "smallint")
+_TYPES = {
+    "alarm_event": dict.fromkeys(("time_ns", "time_pv_ns", "source"), "bigint")
+    | dict.fromkeys(EVENT[5:13], "smallint"),
+    "alarm_source": {"id": "bigint"},
+    "alarm_lease": {"pid": "integer", "since_us": "bigint", "seen_us": "bigint"},
+}
+"""PostgreSQL: the types of columns that are no text."""
 PATH, NAME, TEXT, WORD, LONG = 1000, 200, 500, 40, 100_000
 """Characters that columns hold."""
 
@@ -70,12 +77,7 @@ def add(connection: Connection, table: str, columns: Sequence[str], rows: Sequen
     names = ", ".join(columns)
     if dialect == "postgresql":
         # one JSON text a batch: the driver is slow with thousands of small values
-        types = (
-            _TYPES
-            if table == "alarm_event"
-            else {"id": "bigint", "pid": "integer", "since_us": "bigint", "seen_us": "bigint"}
-        )
-        said = ", ".join(f"{name} {types.get(name, 'text')}" for name in columns)
+        said = ", ".join(f"{name} {_TYPES[table].get(name, 'text')}" for name in columns)
         sql = text(
             f"INSERT INTO {table} ({names}) SELECT {names} "
             f"FROM json_to_recordset(CAST(:rows AS json)) AS given({said}) ON CONFLICT DO NOTHING"

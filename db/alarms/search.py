@@ -58,7 +58,10 @@ def cursor(token: str) -> tuple[int, str]:
 
 
 def find(connection: Connection, search: Search, limit: int, after: str | None = None) -> list[Event]:
-    """At most `limit` events after the one with the cursor `after`; the newest first unless told otherwise. BadInput."""
+    """At most `limit` events after the one with the cursor `after`; the newest first unless told otherwise.
+
+    BadInput.
+    """
     if not 1 <= limit <= MOST:
         raise BadInput(f"limit {limit}: should be 1 to {MOST}")
     query = _Query(connection.dialect.name)

@@ -109,8 +109,9 @@ def _put(connection: Connection, table: str, columns: tuple[str, ...], rows: lis
         taken = ", ".join("decode(hash, 'hex')" if name == "hash" else name for name in columns)
         news = ", ".join(f"{name} = excluded.{name}" for name in changed)
         sql = text(
-            f"INSERT INTO {table} ({names}) SELECT {taken} FROM json_to_recordset(CAST(:rows AS json)) AS given({said}) "
-            f"ON CONFLICT (tree, hash) DO UPDATE SET {news}"
+            f"INSERT INTO {table} ({names}) SELECT {taken} "
+            f"FROM json_to_recordset(CAST(:rows AS json)) AS given({said}) ON CONFLICT (tree, hash) "
+            f"DO UPDATE SET {news}"
         )
         for batch in batches(rows):
             items = [dict(zip(columns, row, strict=True)) for row in batch]

@@ -27,7 +27,7 @@ class LogWriter(Listener):
         self._tree = tree
         self.writer = writer
         self._last: dict[str, tuple[Effective, State]] = {}
-        """By path: what was logged last, of the alarm's effective state and of its PV; absent: nothing ever happened."""
+        """By path what was logged last: the alarm's effective state, and its PV's; absent: nothing ever happened."""
 
     def begin(self, detail: str = "") -> None:
         """The server begins; after `restore`, before the first PV is heard: alarms that were up are no news."""
