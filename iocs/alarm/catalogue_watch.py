@@ -16,6 +16,7 @@ from iocs.alarm.catalogues import MAX_BYTES, PV, BadCatalogue, parse_catalogue, 
 from iocs.alarm.events import Person
 from iocs.alarm.inputs import Heard, Inputs
 from iocs.alarm.items import AreaConfig, ConfigError, Item
+from iocs.alarm.nodes import Area
 from iocs.alarm.paths import parent_path
 from owlshift.ca import CaAddresses, Dbr
 
@@ -196,7 +197,7 @@ def _prune(tree: AlarmTree, path: str, who: Person) -> None:
     """Remove areas that have nothing in them and of which nothing is configured, from here upwards."""
     while path and parent_path(path):
         area = tree.find(path)
-        if area is None or area.children or area.config != AreaConfig():
+        if not isinstance(area, Area) or area.children or area.config != AreaConfig():
             return
         tree.remove(path, who)
         path = parent_path(path)

@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 from owlshift.ca import Batch
 
-_NOTHING = np.uint32(0xFFFF_FFFF)
-"""Nothing was heard of the channel, or it is gone."""
+_NOTHING = np.int64(-1)
+"""Nothing was heard of the channel, or it is gone: what no severity and status can make."""
 
 
 class Changes:
     """The last severity and status of each channel, by its id."""
 
     def __init__(self, room: int = 1024) -> None:
-        self._last = np.full(max(room, 1), _NOTHING, np.uint32)
+        self._last = np.full(max(room, 1), _NOTHING, np.int64)
         self._touched = np.zeros(max(room, 1), np.bool_)
 
     def _grow(self, top: int) -> None:
@@ -23,7 +23,7 @@ class Changes:
         if top < size:
             return
         more = max(top + 1, 2 * size) - size
-        self._last = np.concatenate((self._last, np.full(more, _NOTHING, np.uint32)))
+        self._last = np.concatenate((self._last, np.full(more, _NOTHING, np.int64)))
         self._touched = np.concatenate((self._touched, np.zeros(more, np.bool_)))
 
     def heard(self, channel: int) -> bool:
@@ -41,7 +41,7 @@ class Changes:
         if not len(ids):
             return []
         self._grow(int(ids.max()))
-        codes = (batch.severity.astype(np.uint32) << np.uint32(16)) | batch.status
+        codes = (batch.severity.astype(np.int64) << 16) | batch.status
         differs = codes != self._last[ids]
         if not differs.any():
             return []

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from iocs.alarm.changes import Changes
 from owlshift.ca import Batch, Dbr
 
-event = st.tuples(st.integers(0, 12), st.integers(0, 3) | st.integers(0, 0xFFFF), st.integers(0, 21))
+words = st.sampled_from([0, 1, 2, 3, 0xFFFF])
+event = st.tuples(st.integers(0, 12), words, words)
 batches = st.lists(st.lists(event, max_size=20), max_size=8)
 
 
