@@ -17,8 +17,8 @@ FLURRY = 3
 WINDOW = 5.0
 """Seconds that saying them takes; what comes meanwhile waits."""
 
-FLOOD_WINDOW = 60.0
-"""Seconds between two sentences about the alarms of a flood."""
+FLOOD_WINDOW = 30.0
+"""The same while alarms come in a flood."""
 
 
 def spoken(description: str, severity: AlarmSeverity) -> tuple[str, bool]:
@@ -38,7 +38,7 @@ class Announcer:
 
     Within `WINDOW` the first `FLURRY` alarms are said at once. Those that come later in it wait for its end: they are
     said then, in one sentence when they are more than `FLURRY`. What stands out is said at once always.
-    While `flood` is True, all wait, and one sentence in `FLOOD_WINDOW` says how many there are.
+    While `flood` is True the window is `FLOOD_WINDOW`, and what is important does not wait either.
     """
 
     def __init__(
@@ -86,13 +86,13 @@ class Announcer:
         self._now(Annunciation(self._root, severity, said, standout, self._clock.now_ns()))
 
     def alarm(self, path: str, description: str, severity: AlarmSeverity, important: bool = False) -> None:
-        """Say that an alarm has come. `important`: in a flood, too."""
+        """Say that an alarm has come. `important`: it is not to wait in a flood."""
         text, standout = spoken(description, severity)
         found = Annunciation(path, severity, text, standout, self._clock.now_ns())
         if self._compatible or standout or (important and self.flood):
             self._now(found)
             return
-        if not self.flood and self._said < FLURRY:
+        if self._said < FLURRY:
             self._said += 1
             self._open()
             self._now(found)
@@ -116,9 +116,9 @@ class Announcer:
         waiting, self._waiting, self._window, self._said = self._waiting, [], None, 0
         if not waiting:
             return
-        if len(waiting) > FLURRY or self.flood:
+        if len(waiting) > FLURRY:
             worst = max(found.severity for found in waiting)
-            text = "There is 1 Alarm message" if len(waiting) == 1 else f"There are {len(waiting)} Alarm messages"
+            text = f"There are {len(waiting)} Alarm messages"
             waiting = [Annunciation(self._root, worst, text, False, self._clock.now_ns())]
         self._said = len(waiting)
         self._open()

@@ -34,6 +34,7 @@ class Core:
     ) -> None:
         self.root, self.clock = root, clock
         self.context = Context(clock, self._changed, compatible)
+        self._disables = DISABLED | FILTERED if compatible else DISABLED
         self.tell = Teller()
         self.in_alarm: dict[Leaf, None] = {}
         """Alarms that are up and not suppressed."""
@@ -128,10 +129,11 @@ class Core:
         """The alarm is suppressed for one more reason."""
         if leaf.reasons & reason:
             return
-        others = leaf.reasons & ~DISABLED
+        others = leaf.reasons & ~self._disables
         leaf.reasons |= reason
-        if reason == DISABLED or (reason == FILTERED and self.context.compatible):
-            self._disable(leaf)
+        if reason & self._disables:
+            self.chatter.forget(leaf)
+            leaf.logic.disable()
         elif not others or reason == SHELVED:
             leaf.logic.suppress(seen=reason == SHELVED)
         self.settle(leaf, leaf.alarm, False)
@@ -143,13 +145,12 @@ class Core:
             return
         leaf.reasons &= ~reason
         before = leaf.alarm
-        disables = DISABLED | FILTERED if self.context.compatible else DISABLED
-        if reason & disables:
-            if leaf.reasons & disables:
+        if reason & self._disables:
+            if leaf.reasons & self._disables:
                 self.settle(leaf, before, False)
             else:
                 leaf.logic.enable()
-        elif leaf.reasons & ~disables:
+        elif leaf.reasons & ~self._disables:
             self.settle(leaf, before, False)
         else:
             leaf.logic.resume()
@@ -158,11 +159,6 @@ class Core:
                 leaf.since_ns = self._sane(alarm.time_ns)
             self.settle(leaf, before, alarm.severity.active and not leaf.reasons)
         self.masks.check()
-
-    def _disable(self, leaf: Leaf) -> None:
-        self.chatter.forget(leaf)
-        if leaf.logic.enabled:
-            leaf.logic.disable()
 
     # -- the rest --------------------------------------------------------------------------------------------------
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from iocs.alarm.core import Core
 from iocs.alarm.events import Person
 from iocs.alarm.items import AreaConfig, Item, LeafConfig
 from iocs.alarm.logic import AlarmLogic
 from iocs.alarm.nodes import Area, Leaf
-from iocs.alarm.suppression import Suppression
+from iocs.alarm.suppression import Suppression, utc_ns
 
-LOGIC = ("latching", "annunciating", "delay", "count", "filter", "enabled", "disabled_until")
-"""Fields of an alarm that its logic goes by."""
+RESTART = ("latching", "annunciating", "delay", "count", "filter")
+"""Fields of an alarm that its logic goes by: when one is changed, Phoebus begins it anew."""
 
 
 def area_config(item: Item) -> AreaConfig:
@@ -25,6 +25,7 @@ def begin(leaf: Leaf, item: Item, core: Core, suppression: Suppression) -> None:
     config = item.config
     if not isinstance(config, LeafConfig):
         return
+    config = dated(config, core.clock.now_ns())
     if hasattr(leaf, "logic"):
         end_logic(leaf, core, suppression)
         leaf.reasons = 0
@@ -36,6 +37,7 @@ def begin(leaf: Leaf, item: Item, core: Core, suppression: Suppression) -> None:
         suppression.follow_mode(leaf)
     if not config.enabled:
         suppression.follow_config(leaf)
+    core.recount(leaf)
 
 
 def end_logic(leaf: Leaf, core: Core, suppression: Suppression) -> None:
@@ -89,9 +91,10 @@ def take(leaf: Leaf, item: Item, who: Person, core: Core, suppression: Suppressi
     if not isinstance(item.config, LeafConfig):
         return
     old, old_extras = leaf.config, leaf.extras
-    leaf.config, leaf.extras = item.config, item.extras
+    config = dated(item.config, core.clock.now_ns())
+    leaf.config, leaf.extras = config, item.extras
     logic = leaf.logic
-    logic.config, logic.off_delay = item.config, item.extras.off_delay
+    logic.config, logic.off_delay = config, item.extras.off_delay
     core.tell.configured(leaf.item, who)
     if item.extras.masked_by != old_extras.masked_by:
         core.masks.drop(leaf, old_extras.masked_by)
@@ -101,16 +104,25 @@ def take(leaf: Leaf, item: Item, who: Person, core: Core, suppression: Suppressi
         suppression.with_modes[leaf] = None
     else:
         suppression.with_modes.pop(leaf, None)
-    if not item.config.filter:
+    if not config.filter:
         suppression.set_filter(leaf, True)
     suppression.follow_mode(leaf)
-    if core.context.compatible and any(getattr(old, name) != getattr(item.config, name) for name in LOGIC):
+    if (old.enabled, old.disabled_until) != (config.enabled, config.disabled_until):
+        suppression.follow_config(leaf)
+    if core.context.compatible and any(getattr(old, name) != getattr(config, name) for name in RESTART):
         logic.restart()
     else:
         logic.reconfigured(old)
-    if (old.enabled, old.disabled_until) != (item.config.enabled, item.config.disabled_until):
-        suppression.follow_config(leaf)
     core.masks.check()
+
+
+def dated(config: LeafConfig, now_ns: int) -> LeafConfig:
+    """It is disabled while it has a date that is to come, and a date that is over enables it."""
+    if config.disabled_until is None:
+        return config
+    if utc_ns(config.disabled_until) <= now_ns:
+        return replace(config, enabled=True, disabled_until=None)
+    return replace(config, enabled=False) if config.enabled else config
 
 
 def changes(old: Item, new: Item) -> str:

@@ -68,7 +68,8 @@ class AlarmLogic:
 
     __slots__ = (
         "_off_timer", "_timer", "alarm", "config", "context", "count_times", "current", "deadline", "enabled", "held",
-        "hidden", "kept", "latch", "off_deadline", "off_delay", "owner", "pending", "pending_latch", "saved", "suppressed",
+        "hidden", "kept", "latch", "off_deadline", "off_delay", "owner", "pending", "pending_latch", "saved",
+        "suppressed",
     )  # fmt: skip
 
     def __init__(self, context: Context, config: LeafConfig, owner: object = None, off_delay: float = 0.0) -> None:
@@ -407,3 +408,5 @@ class AlarmLogic:
         kept, self.kept = self.kept, None
         if kept is not None and PRIORITY[kept.severity] > PRIORITY[self.alarm.severity]:
             self._set(kept)
+        elif self.alarm.severity.active:
+            self.latch = self.config.latching

@@ -53,6 +53,7 @@ class Masks:
             if not found:
                 del self.masked_by[path]
         self._exempt.discard(leaf)
+        self._waiting.discard(leaf)
 
     def count(self, leaf: Leaf) -> None:
         """Whether the leaf is in alarm, or suppressed, may be another."""
@@ -93,6 +94,8 @@ class Masks:
         try:
             while self._due:
                 leaf = self._due.popleft()
+                if leaf not in self._waiting:
+                    continue
                 self._waiting.discard(leaf)
                 self._look(leaf)
                 steps += 1

@@ -165,7 +165,7 @@ class Area(Node):
 
     def areas(self) -> Iterator[Area]:
         """This area and all below, parents before children, in natural order."""
-        stack = [self]
+        stack: list[Area] = [self]
         while stack:
             area = stack.pop()
             yield area

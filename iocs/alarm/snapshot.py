@@ -32,13 +32,17 @@ GRACE = 30 * SECOND
 def of_tree(tree: AlarmTree, core: Core) -> dict[str, Any]:
     """Everything."""
     leaves = {leaf.path: found for leaf in tree.leaves() if (found := of_leaf(leaf, core))}
+    return {**of_server(tree, core), "leaves": leaves}
+
+
+def of_server(tree: AlarmTree, core: Core) -> dict[str, Any]:
+    """All but the alarms."""
     return {
         "version": VERSION,
         "mode": tree.mode,
         "maintenance": tree.in_maintenance,
         "notify": tree.notifying,
         "flood": core.flood.times(),
-        "leaves": leaves,
     }
 
 

@@ -26,6 +26,11 @@ def moment(time_ns: int) -> str:
     return datetime.fromtimestamp(time_ns // SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def utc_ns(moment: datetime) -> int:
+    """UTC nanoseconds since 1970 of a time with a zone."""
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000
+
+
 class Suppression:
     """Shelves, disabled alarms and operating modes, and when they end."""
 
@@ -104,7 +109,7 @@ class Suppression:
             self._core.resume(leaf, DISABLED)
             return
         if config.disabled_until is not None:
-            until_ns = (config.disabled_until - EPOCH) // timedelta(microseconds=1) * 1000
+            until_ns = utc_ns(config.disabled_until)
             self._disabled[leaf] = Appointment(self._core.clock, until_ns, lambda: self._enable(leaf))
         self._core.suppress(leaf, DISABLED)
 

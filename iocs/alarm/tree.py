@@ -225,8 +225,7 @@ class AlarmTree:
         else:
             below = [leaf for leaf in self._core.in_alarm if node is self.root or node in leaf.above()]
             leaves = [leaf for leaf in below if leaf.logic.can_acknowledge(on)]
-            if leaves:
-                self._core.edited(action, node.path, who, f"{len(leaves)} alarms")
+            self._edited_area(action, node, who, len(leaves))
         for leaf in leaves:
             self._core.edited(action, leaf.path, who, "" if leaf is node else f"with {node.path}")
             leaf.acknowledged_by = who if on else None
@@ -243,6 +242,7 @@ class AlarmTree:
         shelf = Shelf(who, why.strip(), self.clock.now_ns(), until, one_shot)
         leaves = list(self.leaves(node.path))
         detail = f"{'once, at most ' if one_shot else ''}until {moment(until)}: {shelf.why}"
+        self._edited_area("shelve", node, who, len(leaves), detail)
         for leaf in leaves:
             self._core.edited("shelve", leaf.path, who, detail)
             self._suppression.shelve(leaf, shelf)
@@ -251,7 +251,11 @@ class AlarmTree:
     def unshelve(self, path: str, who: Person) -> int:
         """Take an alarm off its shelf, or all below an area; how many lay on one."""
         node = self._structure.get(path)
-        return sum(self._suppression.unshelve(leaf, who) for leaf in list(self.leaves(node.path)))
+        leaves = [leaf for leaf in self.leaves(node.path) if leaf.shelf is not None]
+        self._edited_area("unshelve", node, who, len(leaves))
+        for leaf in leaves:
+            self._suppression.unshelve(leaf, who)
+        return len(leaves)
 
     def enable(self, path: str, who: Person) -> int:
         """Enable an alarm, or all below an area; how many were disabled."""
@@ -272,14 +276,23 @@ class AlarmTree:
         return self._configure_enabled(path, who, LeafConfig(enabled=False, disabled_until=until), "disable", detail)
 
     def _configure_enabled(self, path: str, who: Person, like: LeafConfig, action: str, detail: str) -> int:
-        changed = 0
-        for leaf in list(self.leaves(self._structure.get(path).path)):
+        node = self._structure.get(path)
+        wanted = (like.enabled, like.disabled_until)
+        leaves = [
+            leaf for leaf in self.leaves(node.path) if (leaf.config.enabled, leaf.config.disabled_until) != wanted
+        ]
+        self._edited_area(action, node, who, len(leaves), detail)
+        for leaf in leaves:
+            self._core.edited(action, leaf.path, who, detail)
             config = replace(leaf.config, enabled=like.enabled, disabled_until=like.disabled_until)
-            if config != leaf.config:
-                changed += 1
-                self._core.edited(action, leaf.path, who, detail)
-                edits.take(leaf, replace(leaf.item, config=config), who, self._core, self._suppression)
-        return changed
+            edits.take(leaf, replace(leaf.item, config=config), who, self._core, self._suppression)
+        return len(leaves)
+
+    def _edited_area(self, action: str, node: Area | Leaf, who: Person, count: int, detail: str = "") -> None:
+        """An act on an area is told once for it, before each alarm that it concerns."""
+        if isinstance(node, Area) and count:
+            alarms = "1 alarm" if count == 1 else f"{count} alarms"
+            self._core.edited(action, node.path, who, f"{alarms}, {detail}" if detail else alarms)
 
     # -- modes ---------------------------------------------------------------------------------------------------------
 
@@ -319,12 +332,16 @@ class AlarmTree:
         return snapshot.of_tree(self, self._core)
 
     def restore(self, found: Mapping[str, Any]) -> None:
-        """What `snapshot` gave, before anything runs. Paths that are no more, and what is not understood, are left out."""
+        """What `snapshot` gave, before anything runs. Unknown paths, and what is not understood, are left out."""
         snapshot.restore(self, found, self._core, self._suppression)
 
     def state_of(self, leaf: Leaf) -> dict[str, Any]:
         """What `snapshot` holds of one alarm below `leaves` and its path; {}: nothing is known of it yet."""
         return snapshot.of_leaf(leaf, self._core)
+
+    def server_state(self) -> dict[str, Any]:
+        """What `snapshot` holds besides alarms."""
+        return snapshot.of_server(self, self._core)
 
     def stop(self) -> None:
         """No timer runs any more."""
