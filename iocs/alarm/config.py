@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -93,8 +94,28 @@ class KafkaConfig(_Section):
     """Who is right at the start where the topic and our own configuration differ."""
     properties: dict[str, str] = Field(default_factory=dict)
     """Further settings of librdkafka, for example TLS."""
+    zone: str = ""
+    """The time zone of Phoebus' desktops, whose records hold local times: "Europe/Berlin"; empty: this computer's."""
+    replication: Annotated[int, Field(ge=1, le=10)] = 1
+    """On how many brokers the topics are kept."""
+    heartbeat: Seconds = 10.0
+    """Seconds of silence after which the root's state is sent again; Phoebus' `idle_timeout`."""
+    allow_restart: bool = True
+    """Desktops may have the configuration read anew."""
+    allow_shutdown: bool = False
+    """Desktops may end the server."""
 
     _lists = field_validator("servers", mode="before")(_several)
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value:
+            try:
+                ZoneInfo(value)
+            except (ValueError, OSError, ZoneInfoNotFoundError):
+                raise ValueError(f"{value!r} is no time zone that this computer knows") from None
+        return value
 
     @field_validator("servers")
     @classmethod

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from iocs.alarm.checks import check_item
 from iocs.alarm.events import Person
 from iocs.alarm.items import ConfigError, Item, LeafConfig
 from iocs.alarm.kafka.publisher import UNKNOWN, Publisher
@@ -80,6 +81,9 @@ class Edits:
         now = EPOCH + timedelta(microseconds=self._tree.clock.now_ns() // 1000)
         found = decode_config(path, value, now=now, zone=self._publisher.zone, previous=previous)
         if isinstance(found, ConfigRecord):
+            checked = check_item(found.item)
+            if checked.problems:
+                raise BadRecord("; ".join(text.removeprefix(f"{path}: ") for text in checked.problems))
             for warning in found.warnings:
                 self._refuse(path, warning)
         return found

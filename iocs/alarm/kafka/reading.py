@@ -23,7 +23,7 @@ VALUE_LIMIT = 256 << 10
 """Bytes of a value; Phoebus' own have some hundred."""
 PATH_LIMIT = 1000
 """Characters of a path."""
-DEPTH_LIMIT = 32
+DEPTH_LIMIT = 40
 """Names along a path."""
 
 _CONFIG_KEYS = ("latching", "annunciating", "delay", "count", "filter", "guidance", "displays", "commands", "actions")
