@@ -105,7 +105,7 @@ def _plan(old: list[Item], new: list[Item], replace: bool) -> Plan:
     if replace:
         root = [item for item in old if not parent_path(item.path)]  # it cannot be removed
         said = {item.path for item in new}
-        return plan(old, [*(item for item in root if item.path not in said), *_with_areas(new)])
+        return plan(_with_areas(old), [*(item for item in root if item.path not in said), *_with_areas(new)])
 
     def pvs(items: Iterable[Item]) -> dict[str, str]:
         return {
