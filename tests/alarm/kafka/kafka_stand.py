@@ -1,0 +1,113 @@
+"""A tree with its bridge, as the alarm IOC has them, on a broker of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from phoebus_client import PATIENCE, Desktop
+
+from iocs.alarm.clock import LoopClock
+from iocs.alarm.config import KafkaConfig
+from iocs.alarm.events import Edit, Listener, Person
+from iocs.alarm.items import Item, LeafConfig
+from iocs.alarm.kafka.bridge import KafkaBridge
+from iocs.alarm.tree import AlarmTree, Leaf
+
+OPERATOR = Person("anna", "console")
+T0 = 1_763_650_000_000_000_000
+
+
+class Acts(Listener):
+    """What was done, as the log would have it."""
+
+    def __init__(self) -> None:
+        self.edits: list[Edit] = []
+
+    def edited(self, edit: Edit) -> None:
+        self.edits.append(edit)
+
+
+@dataclass
+class Stand:
+    tree: AlarmTree
+    bridge: KafkaBridge
+    desktop: Desktop
+    acts: Acts
+
+    def leaf(self, path: str) -> Leaf:
+        found = self.tree.find(path)
+        assert isinstance(found, Leaf), path
+        return found
+
+    def pv(self, path: str, severity: int, message: str = "HIGH_ALARM", value: str = "1.0", time_ns: int = T0) -> None:
+        """The PV of an alarm changes."""
+        self.tree.update(self.leaf(path), severity, message, value, time_ns)
+
+    async def until(self, condition: Callable[[], object], what: str = "") -> Any:
+        """Let the server work, and the desktop read, until a condition holds."""
+        return await until(condition, self.desktop, what)
+
+    async def settled(self) -> None:
+        """Everything has been sent, and the desktop has read it."""
+        await self.until(lambda: self.bridge.publisher.open and not self.bridge.waiting, "nothing is left to be sent")
+        end = f"{self.tree.name}Talk"
+        mark = uuid.uuid4().hex
+        talk = {"standout": False, "severity": "OK", "talk": mark}
+        await asyncio.to_thread(self.desktop.send, f"talk:/{self.tree.name}", talk, end)
+        await self.until(lambda: any(said["talk"] == mark for said in self.desktop.said), "the mark")
+        self.desktop.said = [said for said in self.desktop.said if said["talk"] != mark]
+        # records of another topic may come later than the mark
+        while await asyncio.to_thread(self.desktop.read, 0.3):
+            pass
+
+
+async def until(condition: Callable[[], object], desktop: Desktop | None = None, what: str = "") -> Any:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while not (value := condition()):
+        if loop.time() > deadline:
+            tail = [f"{r.topic} {r.key} {r.raw!r}" for r in desktop.records[-15:]] if desktop else []
+            raise AssertionError(f"waited {PATIENCE} s for {what or condition}; the last records:\n" + "\n".join(tail))
+        if desktop is not None:
+            await asyncio.to_thread(desktop.read, 0.02)
+        else:
+            await asyncio.sleep(0.02)
+    return value
+
+
+def fresh_tree() -> str:
+    """A name of a tree that no other test has."""
+    return f"T{uuid.uuid4().hex[:8]}"
+
+
+def alarm(path: str, **config: Any) -> Item:
+    return Item(path, LeafConfig(**{"description": path.rsplit("/", 1)[-1], **config}))
+
+
+@asynccontextmanager
+async def stand(servers: str, name: str, *items: Item, ready: bool = True, **settings: Any) -> AsyncIterator[Stand]:
+    """A running server and a desktop that watches it; at the end the desktop has nothing to complain of."""
+    hooks = {hook: settings.pop(hook) for hook in ("restart", "shutdown") if hook in settings}
+    tree = AlarmTree(name, LoopClock())
+    tree.load(items)
+    bridge = KafkaBridge(tree, KafkaConfig(servers=(servers,), **settings), **hooks)
+    acts = Acts()
+    tree.listeners.extend((bridge, acts))
+    await bridge.start()
+    desktop: Desktop | None = None
+    try:
+        if ready:
+            assert await bridge.ready(PATIENCE), bridge.state
+        desktop = Desktop(servers, name)
+        yield Stand(tree, bridge, desktop, acts)
+    finally:
+        await bridge.stop()
+        tree.stop()
+        if desktop is not None:
+            desktop.close()
+    assert desktop is None or not desktop.problems, desktop.problems
