@@ -41,14 +41,19 @@ STATES = {
 ACTIVE_COLUMNS = ("severity", "alarm", "message", "value", "since", "state", "what it is")
 
 
+def drawable(text: str) -> bool:
+    """Whether the output can show these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def shape(severity: str) -> str:
     """The shape of a severity, or letters where the output cannot show shapes."""
     drawn, letters, _ = LOOKS.get(severity, ("?", "?", ""))
-    try:
-        drawn.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return letters
-    return drawn
+    return drawn if drawable(drawn) else letters
 
 
 def style(severity: str) -> str:

@@ -135,6 +135,9 @@ def stats(
     item: Annotated[
         str, typer.Option("--area", help="Only below this area.", autocompletion=complete.items, show_default=False)
     ] = "",
+    operators: Annotated[
+        int, typer.Option("--operators", min=1, help="So many share the alarms: targets are for each.")
+    ] = 1,
     as_json: JsonOption = False,
     system: SystemOption = None,
     site: SiteOption = None,
@@ -150,7 +153,7 @@ def stats(
     with opened_database(Place(site, state, system)) as database, progress("reading the log"):
         from db.alarms.figures import figures
 
-        found = figures(database, begin, end, area=item.rstrip("/") or None)
+        found = figures(database, begin, end, area=item.rstrip("/") or None, operators=operators)
     if as_json:
         print_json(found.as_dict())
         return
