@@ -19,8 +19,11 @@ SLOW = Archive.scan(60.0)
 PATH_BYTES = 1024
 TEXT_BYTES = 1024
 GUIDANCE_BYTES = 65536
-JSON_BYTES = 256 << 10
-"""Of a text of JSON; one that grows with the tree gets its room when that is known."""
+JSON_BYTES = 1 << 20
+ACTIVE_BYTES = 8 << 20
+"""Of 2,000 alarms with much guidance."""
+TREE_BYTES = 96 << 20
+"""Of 60,000 items. What is served is as long as it is; clients that ask for all the room get zeros behind it."""
 CONFIG_BYTES = 15 << 20
 """Of a put to `Config`: 50,000 alarms fit."""
 
@@ -91,19 +94,11 @@ class Actions(Protocol):
         """What is configured at and below a place, as JSON."""
         ...
 
-    async def tree_text(self) -> str:
-        """The whole tree as JSON."""
+    async def text(self, name: str) -> str:
+        """A text of JSON of the root: Active, Shelves or Tree."""
         ...
 
-    async def active_text(self) -> str:
-        """The table of alarms as JSON."""
-        ...
-
-    async def shelves_text(self) -> str:
-        """What is shelved, as JSON."""
-        ...
-
-    def first_values(self, device: ItemPvs, pv: Pv[Any]) -> None:
+    def first_value(self, device: ItemPvs, pv: Pv[Any]) -> None:
         """Give a new PV its value."""
         ...
 
@@ -122,14 +117,14 @@ class ItemPvs(OnDemand):
     Guidance = readback(Text(GUIDANCE_BYTES), doc="What to do, as text")
     GuidanceJson = readback(Text(GUIDANCE_BYTES), doc="What to do, with displays and rationale: JSON")
     AckBy = readback(str, doc="Who acknowledged it")
-    Items = readback(Text(JSON_BYTES), initial="", doc="What is configured of it and of all below: JSON")
+    Items = readback(Text(TREE_BYTES), initial="", doc="What is configured of it and of all below: JSON")
 
     def __init__(self, actions: Actions, node: Node) -> None:
         self.actions, self.node = actions, node
 
     def made(self, pv: Pv[Any]) -> None:
         """Give a new PV its value."""
-        self.actions.first_values(self, pv)
+        self.actions.first_value(self, pv)
 
     @Ack.putter
     async def _(self) -> None:
@@ -188,9 +183,9 @@ class AlarmPvs(ItemPvs):
 class RootPvs(AreaPvs):
     """All alarms, and the alarm server."""
 
-    Active = readback(Text(JSON_BYTES), doc="What is active, latched or acknowledged: JSON, at most 2000 rows")
-    Tree = readback(Text(JSON_BYTES), initial="", doc="The whole tree with its state and the names of its PVs: JSON")
-    Shelves = readback(Text(JSON_BYTES), doc="What is shelved: JSON")
+    Active = readback(Text(ACTIVE_BYTES), doc="What is active, latched or acknowledged: JSON, at most 2000 rows")
+    Tree = readback(Text(TREE_BYTES), initial="", doc="The whole tree with its state and the names of its PVs: JSON")
+    Shelves = readback(Text(ACTIVE_BYTES), doc="What is shelved: JSON")
     Maint = setpoint(bool, initial=False, labels=("Off", "On"), severities={True: Severity.MINOR}, asg=CONFIG,
         archive=MONITOR, doc="Maintenance: INVALID and lost PVs acknowledge themselves")  # fmt: skip
     Notify = setpoint(bool, initial=True, labels=("Off", "On"), severities={False: Severity.MINOR}, asg=CONFIG,
@@ -201,9 +196,7 @@ class RootPvs(AreaPvs):
     TalkCount = readback(int, initial=0, archive=SLOW, doc="Announcements since the start")
     NagPeriod = setpoint(float, units="s", precision=0, control=(0, 86400), asg=CONFIG,
         doc="Silence after which active alarms are announced again; 0: never")  # fmt: skip
-    Role = readback(
-        ServerRole, initial=ServerRole.Active, archive=MONITOR, doc="Standby: another one serves"
-    )
+    Role = readback(ServerRole, initial=ServerRole.Active, archive=MONITOR, doc="Standby: another one serves")
     Standby = readback(str, initial="", archive=MONITOR, doc="The server that would take over")
     LogState = readback(str, initial="", archive=MONITOR, doc="Whether the alarm log is written")
     LogBehind = readback(int, initial=0, archive=SLOW, doc="Entries that are not in the database yet")
@@ -224,15 +217,15 @@ class RootPvs(AreaPvs):
 
     @Active.getter
     async def _(self) -> str:
-        return await self.actions.active_text()
+        return await self.actions.text("Active")
 
     @Tree.getter
     async def _(self) -> str:
-        return await self.actions.tree_text()
+        return await self.actions.text("Tree")
 
     @Shelves.getter
     async def _(self) -> str:
-        return await self.actions.shelves_text()
+        return await self.actions.text("Shelves")
 
     @Maint.putter
     async def _(self, value: bool) -> None:

@@ -198,7 +198,7 @@ class Declaration(Generic[T]):
     def getter(self, function: R) -> R:
         """Decorate the coroutine function `(self)` that gives the value at every read: of what is costly to make.
 
-        What is returned (not None) is taken. Monitors hear what is posted, as of any PV.
+        What is returned (not None) is taken. A monitor begins with it, and then hears what is posted, as of any PV.
         """
         if self.reader is not None:
             self.error = "has two getters"

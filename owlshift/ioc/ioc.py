@@ -124,6 +124,9 @@ class Ioc(Link, Publisher):
     async def stop(self) -> None:
         """End work; spawned tasks still run, and are cancelled afterwards."""
 
+    async def gone(self) -> None:
+        """Nothing is served any more: after `stop`, when the last client has been disconnected."""
+
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run `work` beside everything else. An exception that escapes it ends the IOC with exit code 1."""
         task = asyncio.get_running_loop().create_task(work, name=name)

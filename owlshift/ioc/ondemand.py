@@ -86,19 +86,18 @@ class Names(Mapping[str, Pv[Any]]):
         return None
 
     def __contains__(self, name: object) -> bool:
-        return name in self._declared or (
-            isinstance(name, str) and (name in self._made or self._offer(name) is not None)
-        )
+        return name in self._declared or (isinstance(name, str) and self._offer(name) is not None)
 
     def __getitem__(self, name: str) -> Pv[Any]:
-        known = self._declared.get(name)  # a PV may be false: it has a length
-        if known is None:
-            known = self._made.get(name)
-        if known is not None:
+        known = self._declared.get(name)
+        if known is not None:  # a PV may be false: it has a length
             return known
         offer = self._offer(name)
         if offer is None:
             raise KeyError(name)
+        known = self._made.get(name)
+        if known is not None:
+            return known
         pv = offer()
         self._bind(name, pv)
         self._made[name] = pv

@@ -141,13 +141,6 @@ class Pv(ChannelData, Generic[T]):
         self._refresh_fields(*self._fields)
         self.link.catalogue_changed()
 
-    def set_room(self, count: int) -> None:
-        """Let a text have so many bytes, before a client sees it. ValueError when it is no text."""
-        if not isinstance(self.type, Text):
-            raise ValueError(f"{self.name}: {self.type.kind} has the room that it has")
-        self.type = Text(count)
-        self._max_length = count
-
     @property
     def monitored(self) -> bool:
         """Some client has subscribed to it."""

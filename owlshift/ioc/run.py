@@ -115,6 +115,9 @@ async def _serve(ioc: Ioc, settings: CaServerSettings, state_dir: Path | None, a
     if serving is not None:
         await asyncio.wait([serving], timeout=STOP_TIMEOUT)
         serving.cancel()
+    if started:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ioc.gone(), STOP_TIMEOUT)
     if ioc.failure is not None:
         log.error("%s ends: %s", ioc.prefix, ioc.failure)
         return 1

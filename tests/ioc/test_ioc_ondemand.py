@@ -67,6 +67,13 @@ async def test_a_value_may_be_made_when_it_is_read(shelf: Process, prefix: str) 
     with pytest.raises(CANothing):
         await caget(f"{prefix}B:13:Story", timeout=TIMEOUT)
     assert await text(f"{prefix}B:6:Story") == "Story 3 of book 6"
+    seen: list[str] = []
+    monitor = camonitor(f"{prefix}B:8:Story", lambda value: seen.append(str(value)), datatype=DBR_CHAR_STR)
+    async with asyncio.timeout(PATIENCE):
+        while not seen:
+            await asyncio.sleep(0.01)
+    monitor.close()
+    assert seen[-1] == "Story 4 of book 8"
 
 
 async def test_only_what_a_client_has_is_there(shelf: Process, prefix: str) -> None:

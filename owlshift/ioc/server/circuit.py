@@ -345,7 +345,20 @@ class Circuit(Stream):
         channel.feed.monitors[monitor] = None
         self.monitors += 1
         self.server.monitors += 1
-        self._start(monitor)
+        if type(channel.pv).read is ChannelData.read:
+            self._start(monitor)
+        else:
+            self.server.spawn(self._start_later(monitor))
+
+    async def _start_later(self, monitor: Monitor) -> None:
+        """The first event of a PV with a getter has the value that a read has."""
+        try:
+            if monitor.channel.readable:
+                await monitor.channel.pv.read(monitor.channel.pv.data_type)
+        except Exception as error:
+            self.server.limited(logging.ERROR, "getter", "reading %s", monitor.channel.name, exc_info=error)
+        if monitor.channel.monitors.get(monitor.id) is monitor:
+            self._start(monitor)
 
     def _start(self, monitor: Monitor) -> None:
         """Send a monitor's first event, or say that it may not read."""

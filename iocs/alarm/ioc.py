@@ -1,0 +1,281 @@
+"""The alarm IOC: a tree of alarms that follows PVs, and is told to clients, to the log, to Kafka and to actions."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+from typing import Any
+
+from db.alarms.log import AlarmLog
+from db.alarms.store import AlarmStore
+from db.alarms.writer import EventWriter
+from db.config import open_alarms
+from db.database import Database
+from iocs.alarm.actions import Actions
+from iocs.alarm.catalogue_watch import Catalogues
+from iocs.alarm.clock import LoopClock
+from iocs.alarm.commands import Commands
+from iocs.alarm.config import AlarmConfig
+from iocs.alarm.configuration import Configuration
+from iocs.alarm.events import Edit
+from iocs.alarm.keeper import Keeper
+from iocs.alarm.log import LogWriter
+from iocs.alarm.names import PvNames
+from iocs.alarm.nodes import Node
+from iocs.alarm.pvs import ItemPvs
+from iocs.alarm.reload import apply_files
+from iocs.alarm.server_pvs import ServerPvs
+from iocs.alarm.show import Show
+from iocs.alarm.standby import LeaseLost, Seat
+from iocs.alarm.startup import fill, make_tree, read_files
+from iocs.alarm.threads import Threads
+from iocs.alarm.watch import Watch, WatchSettings
+from owlshift.ca import CaAddresses, Client
+from owlshift.ioc import Ioc, Pv
+from owlshift.site import IocEntry, Site
+
+log = logging.getLogger(__name__)
+
+LOG_END = 3.0
+"""Seconds that the log has at the stop until the rest waits in the spool."""
+KEEP_END = 3.0
+"""Seconds that states have at the stop."""
+
+
+class AlarmIoc(Ioc):
+    """Alarms of a site."""
+
+    max_answer = 128 << 20
+
+    def __init__(self, entry: IocEntry, config: AlarmConfig, site: Site) -> None:
+        super().__init__(entry.prefix, backend="none")
+        self.config, self.site = config, site
+        self.folder = site.state / "alarm"
+        self.tree = make_tree(site.name, LoopClock(), config)
+        self.configuration = Configuration(site.name)
+        self.item_names = PvNames(entry.prefix, site.prefix)
+        self.show = Show(self.tree, self.item_names, self)
+        self.server_pvs = ServerPvs(self)
+        self.file_problems: list[str] = []
+        self._addresses = _addresses(site, config)
+        self._threads = Threads()
+        self.seat = Seat(entry.prefix, lambda: open_alarms(site, create=True), self._threads, self.tell)
+        own = {entry.prefix, site.ioc(entry.system).prefix}
+        self.catalogues = Catalogues(
+            [prefix for prefix in (*site.prefixes(), *config.also) if prefix not in own] if config.catalogues else [],
+            site.name,
+            cache=self.folder / "catalogues",
+            claimed=self.configuration.claimed,
+            addresses=self._addresses,
+        )
+        self._database: Database | None = None
+        self._keeper: Keeper | None = None
+        self._commands: Commands | None = None
+        self.writer: EventWriter | None = None
+        self._log: LogWriter | None = None
+        self.watch: Watch | None = None
+        self._actions: Actions | None = None
+        self._client = Client(self._addresses, metadata=False)
+        self._said_ready = False
+
+    # Life
+
+    async def start(self) -> None:
+        """Wait for the active server's place, then take up what was before, and begin to watch."""
+        try:
+            self._database = await self.seat.take(self._stands_by)
+        except asyncio.CancelledError:
+            await self.seat.leave()
+            raise
+        database = self._database
+        store = AlarmStore(database, self.site.name, self.seat.lease)
+        stored = await self._threads.run(store.load, 60.0, "states")
+        items, self.file_problems = await asyncio.to_thread(self._read_files)
+        cached = await asyncio.to_thread(self.catalogues.cached)
+        for problem in self.file_problems:
+            log.error("%s", problem)
+        self.configuration.take_stored(stored.items)
+        self.configuration.take_files(items)
+        server = fill(self.tree, self.configuration, cached, stored)
+        self.item_names.name_all(self.tree.root)
+        self._keeper = keeper = Keeper(self.tree, self.configuration, store, self._threads, self._deposed)
+        nag = server.get("nag_period", self.config.nag_period)
+        keeper.more["nag_period"] = nag
+        self._commands = Commands(self.tree, keeper, lambda: self.client, self.tell, self.config.mode_pv)
+        self.writer = EventWriter(lambda: AlarmLog(open_alarms(self.site)), self.folder / "spool")
+        self._log = LogWriter(self.tree, self.writer)
+        self._actions = Actions(
+            self.tree, self.tree.clock, self.config.actions,
+            tell=self._acted, client=self._client, notifying=lambda: self.tree.notifying,
+        )  # fmt: skip
+        self.add("", self.show.root)
+        self.provide(self.show.find)
+        self.tree.listeners.extend([self.configuration, keeper, self._log, self.show, self._actions])
+        # what is there now stays: looking at it again and again would only cost time
+        gc.collect()
+        gc.freeze()
+        await self._begin(nag)
+
+    async def _begin(self, nag: float) -> None:
+        writer, log_writer, actions, keeper = self.writer, self._log, self._actions, self._keeper
+        if writer is None or log_writer is None or actions is None or keeper is None:
+            raise RuntimeError("the tree has not been loaded")
+        self.show.begin(nag)
+        writer.start()
+        log_writer.begin()
+        await self._client.start()
+        actions.start()
+        self.tree.announcer.nag_period = nag
+        self.tree.announcer.started()
+        settings = WatchSettings(self.config.connection_timeout, self.config.mode_pv, self.config.phoebus_compatible)
+        self.watch = Watch(self.tree, self.tree.clock, settings, self._addresses)
+        await self.watch.start()
+        self.spawn(keeper.run(), "states")
+        self.spawn(self._keep_seat(), "lease")
+        self.spawn(self.show.follow(), "texts")
+        self.spawn(self.catalogues.follow(self.configuration.for_catalogues(self.tree, self.catalogues)), "catalogues")
+        self.spawn(self.server_pvs.follow(), "server PVs")
+
+    async def stop(self) -> None:
+        """Watch no more, and keep what is known."""
+        if self.watch is not None:
+            await self.watch.close()
+        if self._actions is not None:
+            await self._actions.close()
+        self.tree.stop()
+        await self._client.close()
+        if self._keeper is not None:
+            try:
+                async with asyncio.timeout(KEEP_END):
+                    await self._keeper.write()
+            except TimeoutError:
+                log.warning("%s what has changed last may not be kept", self.prefix)
+        if self._log is not None and self.writer is not None:
+            self._log.end()
+            await asyncio.to_thread(self.writer.close, LOG_END)
+
+    async def gone(self) -> None:
+        """Now another server may have the names."""
+        await self.seat.leave()
+        if self._database is not None:
+            self._database.close()
+
+    def _stands_by(self, active: str) -> None:
+        """Another server is active: whoever waits for this one to be ready need not."""
+        if not self._said_ready:
+            self._said_ready = True
+            print(f"ready {self.prefix} stands by: {active} is the active server", flush=True)
+
+    async def _keep_seat(self) -> None:
+        try:
+            await self.seat.keep()
+        except LeaseLost as error:
+            self._deposed(str(error))
+
+    def _deposed(self, reason: str) -> None:
+        """Another server serves the same names: begin anew, to stand by."""
+        if not self.ended.is_set():
+            self.tell(f"{reason}: begins anew to stand by", logging.WARNING)
+            self.request_restart()
+
+    # Configuration
+
+    def _read_files(self) -> tuple[list[Any], list[str]]:
+        return read_files(
+            self.site.path.parent,
+            self.config.files,
+            self.site.name,
+            compatible=self.config.phoebus_compatible,
+            keep=self.folder / "files",
+        )
+
+    async def reload(self) -> None:
+        """See `pvs.Actions`."""
+        items, problems = await asyncio.to_thread(self._read_files)
+        changed, refused = await apply_files(self.tree, self.configuration, items)
+        self.file_problems = problems + refused
+        for problem in self.file_problems:
+            log.error("%s", problem)
+        if self.file_problems:
+            await self.message(f"alarm files: {self.file_problems[0]}", logging.WARNING)
+        else:
+            await self.message(f"alarm files read again: {changed} items changed")
+
+    def _acted(self, edit: Edit) -> None:
+        if self._log is not None:
+            self._log.edited(edit)
+
+    # What the PVs ask: see pvs.Actions
+
+    @property
+    def commands(self) -> Commands:
+        """What is done by puts; once started."""
+        if self._commands is None:
+            raise RuntimeError("the IOC has not started")
+        return self._commands
+
+    @property
+    def keeper(self) -> Keeper:
+        """What keeps states; once started."""
+        if self._keeper is None:
+            raise RuntimeError("the IOC has not started")
+        return self._keeper
+
+    def first_value(self, device: ItemPvs, pv: Pv[Any]) -> None:
+        """See `pvs.Actions`."""
+        self.show.first_value(device, pv)
+
+    async def acknowledge(self, node: Node, on: bool) -> None:
+        """See `pvs.Actions`."""
+        await self.commands.acknowledge(node, on)
+
+    async def shelve(self, node: Node, text: str) -> str:
+        """See `pvs.Actions`."""
+        return await self.commands.shelve(node, text)
+
+    async def enable(self, node: Node, on: bool) -> None:
+        """See `pvs.Actions`."""
+        await self.commands.enable(node, on)
+
+    async def configure(self, text: str) -> str:
+        """See `pvs.Actions`."""
+        return await self.commands.configure(text)
+
+    async def maintenance(self, on: bool) -> None:
+        """See `pvs.Actions`."""
+        await self.commands.maintenance(on)
+
+    async def notify(self, on: bool) -> None:
+        """See `pvs.Actions`."""
+        await self.commands.notify(on)
+
+    async def mode(self, text: str) -> str:
+        """See `pvs.Actions`."""
+        return await self.commands.mode(text)
+
+    async def nag(self, seconds: float) -> None:
+        """See `pvs.Actions`."""
+        await self.commands.nag(seconds)
+
+    async def items_text(self, node: Node) -> str:
+        """See `pvs.Actions`."""
+        return await self.commands.items_text(node)
+
+    async def text(self, name: str) -> str:
+        """See `pvs.Actions`."""
+        return await self.show.text(name)
+
+
+def _addresses(site: Site, config: AlarmConfig) -> CaAddresses:
+    environment = {**os.environ, **site.ca_environment(), "EPICS_CA_SERVER_PORT": str(site.ca.port)}
+    environment["EPICS_CA_ADDR_LIST"] = " ".join([environment["EPICS_CA_ADDR_LIST"], *config.search])
+    return CaAddresses.from_environment(environment)
+
+
+def build(entry: IocEntry, site: Site) -> AlarmIoc:
+    """The IOC of a site file's `[[ioc]]` of kind alarm."""
+    if not isinstance(entry.config, AlarmConfig):
+        raise TypeError(f"the configuration of {entry.system} is a {type(entry.config).__name__}")
+    return AlarmIoc(entry, entry.config, site)
