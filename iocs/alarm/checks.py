@@ -33,8 +33,9 @@ def check_item(item: Item) -> Findings:
     names = split_path(item.path)
     if len(names) > MAX_DEPTH:
         found.problems.append(f"{item.path}: deeper than {MAX_DEPTH} levels")
-    if len(names[-1]) > 200 or not names[-1].isprintable():
-        found.problems.append(f"{item.path}: a name has at most 200 characters, all of them printable")
+    if len(names[-1]) > 200 or not names[-1].isprintable() or names[-1].endswith("\\"):
+        reason = "a name has at most 200 characters, all of them printable, and no backslash at its end"
+        found.problems.append(f"{item.path}: {reason}")
     elif isinstance(config, LeafConfig):
         _leaf(item.path, names[-1], config, found)
     for action in config.actions:

@@ -16,7 +16,7 @@ text = text.filter(lambda one: "\ufffe" not in one and "\uffff" not in one)
 
 
 def _name(one: str) -> bool:
-    return not one.startswith("/") and split_path(make_path("", one)) == [one]
+    return not one.startswith("/") and not one.endswith("\\") and split_path(make_path("", one)) == [one]
 
 
 pv_names = st.text(LETTERS, min_size=1, max_size=20).filter(
