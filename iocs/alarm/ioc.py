@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db.alarms.log import AlarmLog
 from db.alarms.store import AlarmStore
@@ -19,7 +19,7 @@ from iocs.alarm.clock import LoopClock
 from iocs.alarm.commands import Commands
 from iocs.alarm.config import AlarmConfig
 from iocs.alarm.configuration import Configuration
-from iocs.alarm.events import Edit
+from iocs.alarm.events import Edit, Person
 from iocs.alarm.keeper import Keeper
 from iocs.alarm.log import LogWriter
 from iocs.alarm.names import PvNames
@@ -35,6 +35,9 @@ from iocs.alarm.watch import Watch, WatchSettings
 from owlshift.ca import CaAddresses, Client
 from owlshift.ioc import Ioc, Pv
 from owlshift.site import IocEntry, Site
+
+if TYPE_CHECKING:
+    from iocs.alarm.kafka.bridge import KafkaBridge
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,8 @@ class AlarmIoc(Ioc):
         self.watch: Watch | None = None
         self._actions: Actions | None = None
         self._client = Client(self._addresses, metadata=False)
+        self.kafka: KafkaBridge | None = None
+        self.kafka_problem = ""
         self._said_ready = False
 
     # Life
@@ -113,6 +118,9 @@ class AlarmIoc(Ioc):
         self.add("", self.show.root)
         self.provide(self.show.find)
         self.tree.listeners.extend([self.configuration, keeper, self._log, self.show, self._actions])
+        self.kafka = self._bridge()
+        if self.kafka is not None:
+            self.tree.listeners.append(self.kafka)
         # what is there now stays: looking at it again and again would only cost time
         gc.collect()
         gc.freeze()
@@ -132,16 +140,41 @@ class AlarmIoc(Ioc):
         settings = WatchSettings(self.config.connection_timeout, self.config.mode_pv, self.config.phoebus_compatible)
         self.watch = Watch(self.tree, self.tree.clock, settings, self._addresses)
         await self.watch.start()
+        if self.kafka is not None:
+            await self.kafka.start()
         self.spawn(keeper.run(), "states")
         self.spawn(self._keep_seat(), "lease")
         self.spawn(self.show.follow(), "texts")
         self.spawn(self.catalogues.follow(self.configuration.for_catalogues(self.tree, self.catalogues)), "catalogues")
         self.spawn(self.server_pvs.follow(), "server PVs")
 
+    def _bridge(self) -> KafkaBridge | None:
+        """The bridge to Kafka, when the site has one; it needs a library that not every installation has."""
+        config = self.config.kafka
+        if config is None:
+            return None
+        try:
+            from iocs.alarm.kafka.bridge import KafkaBridge
+        except ModuleNotFoundError as error:
+            self.kafka_problem = f"{error.name} is missing: pip install owlshift[kafka]"
+            self.tell(f"no Kafka: {self.kafka_problem}", logging.ERROR)
+            return None
+        return KafkaBridge(self.tree, config, restart=self._asked_to_restart, shutdown=self._asked_to_end)
+
+    def _asked_to_restart(self, who: Person) -> None:
+        self.tell(f"alarm files are read again, as {who} asks over Kafka")
+        self.spawn(self.reload(), "reload")
+
+    def _asked_to_end(self, who: Person) -> None:
+        self.tell(f"ends, as {who} asks over Kafka", logging.WARNING)
+        self.ended.set()
+
     async def stop(self) -> None:
         """Watch no more, and keep what is known."""
         if self.watch is not None:
             await self.watch.close()
+        if self.kafka is not None:
+            await self.kafka.stop()
         if self._actions is not None:
             await self._actions.close()
         self.tree.stop()

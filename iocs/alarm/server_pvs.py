@@ -46,6 +46,7 @@ class ServerPvs:
                 (root.LogState, writer.state),
                 (root.LogBehind, writer.behind & 0x7FFFFFFF),
                 (root.StoreState, "Away" if keeper.problem else OK),
+                (root.KafkaState, ioc.kafka.state if ioc.kafka is not None else ioc.kafka_problem or "Off"),
                 (root.Standby, ioc.seat.standby),
                 (root.Watched, watched),
                 (root.Missing, max(0, watched - connected)),
