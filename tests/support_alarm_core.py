@@ -8,6 +8,7 @@ from typing import Any
 from iocs.alarm.clock import SECOND, VirtualClock
 from iocs.alarm.events import Annunciation, Edit, Listener, Person, State
 from iocs.alarm.items import NO_EXTRAS, AreaConfig, Extras, Item, LeafConfig
+from iocs.alarm.paths import escaped
 from iocs.alarm.severity import AlarmSeverity
 from iocs.alarm.tree import AlarmTree, Area, Leaf
 
@@ -122,7 +123,7 @@ class Stand:
 
 def leaf_item(pv: str, area: str = "HV", extras: Extras = NO_EXTRAS, **config: Any) -> Item:
     """An alarm in an area of the demo; it is not announced with its severity in front."""
-    return Item(f"/DEMO/{area}/{pv}", LeafConfig(**{"description": pv, **config}), extras)
+    return Item(f"/DEMO/{area}/{escaped(pv)}", LeafConfig(**{"description": pv, **config}), extras)
 
 
 def area_item(path: str, **config: Any) -> Item:

@@ -91,16 +91,16 @@ class ChatterWatch:
         leaf.chatter = None
         self.leaves.pop(leaf, None)
 
-    def restore(self, leaf: Leaf, times: tuple[int, ...], announced: int, owed: bool) -> None:
-        """The leaf chattered before the restart."""
+    def restore(self, leaf: Leaf, times: tuple[int, ...], announced: int, owed: bool, least: float) -> None:
+        """The leaf chattered before the restart, and does for `least` seconds more."""
         chatter = leaf.chatter = Chatter()
         chatter.times, chatter.announced, chatter.owed, chatter.on = times, announced, owed, True
         self.leaves[leaf] = None
-        self._arm(leaf, chatter)
+        self._arm(leaf, chatter, least)
 
-    def _arm(self, leaf: Leaf, chatter: Chatter) -> None:
-        left = chatter.times[0] + round(self._rule.seconds * SECOND) - self._clock.now_ns()
-        chatter.timer = self._clock.call_later(max(left, 0) / SECOND + 0.001, lambda: self._look(leaf, chatter))
+    def _arm(self, leaf: Leaf, chatter: Chatter, least: float = 0.0) -> None:
+        left = (chatter.times[0] - self._clock.now_ns()) / SECOND + self._rule.seconds
+        chatter.timer = self._clock.call_later(max(left, least) + 0.001, lambda: self._look(leaf, chatter))
 
     def _look(self, leaf: Leaf, chatter: Chatter) -> None:
         chatter.timer = None

@@ -67,8 +67,9 @@ class Masks:
                 if self.masked_by and area.live <= 2 and area.path in self.masked_by:
                     self._concerns(area.path)
         if self.masked_by:
-            if leaf.alarm.severity is AlarmSeverity.OK:
+            if leaf in self._exempt and leaf.alarm.severity is AlarmSeverity.OK:
                 self._exempt.discard(leaf)
+                self._put(leaf)
             if leaf.path in self.masked_by:
                 self._concerns(leaf.path)
 
@@ -117,12 +118,11 @@ class Masks:
         up = sorted((leaf for leaf in leaves if leaf.since_ns), key=lambda leaf: leaf.since_ns)
         source = self._find(path)
         since = self._since(source)
-        first = next((leaf for leaf in up if not leaf.reasons), None)
+        visible = [leaf for leaf in up if not leaf.reasons and leaf.since_ns <= since and leaf is not source]
+        together = [leaf for leaf in visible if leaf.since_ns >= since - WINDOW_NS]
+        self._exempt.update(visible[: len(visible) - len(together)])
+        self._exempt.update(together[:1])
         for leaf in up:
-            early = since and leaf.since_ns < since - WINDOW_NS
-            foremost = leaf is first and since and leaf.since_ns <= since
-            if not leaf.reasons and leaf is not source and (early or foremost):
-                self._exempt.add(leaf)
             self._put(leaf)
         for leaf in leaves:
             if not leaf.since_ns:
@@ -133,7 +133,10 @@ class Masks:
         """Since when it masks; 0 when it does not."""
         if isinstance(source, Area):
             return source.live_ns if source.live else 0
-        return source.since_ns if source is not None and source.live else 0
+        if source is None:
+            return 0
+        pending = source.logic.pending
+        return source.since_ns if source.live else pending.time_ns if pending is not None else 0
 
     def _look(self, leaf: Leaf) -> None:
         in_force = self._in_force(leaf)
@@ -155,7 +158,9 @@ class Masks:
             if isinstance(source, Area):
                 own = leaf.counted_live and source in leaf.above()
                 return source.live > (1 if own else 0)
-            if source is None or source in seen or not source.live or source.reasons & ~(SHELVED | MASKED):
+            if source is None or source in seen or source.reasons & ~(SHELVED | MASKED):
+                return False
+            if not source.live and source.logic.pending is None:
                 return False
             if not source.reasons & MASKED:
                 return True

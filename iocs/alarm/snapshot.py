@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VERSION = 1
-STATES = ("alarm", "current", "saved", "held", "hidden", "kept", "pending")
+STATES = ("alarm", "current", "held", "hidden", "kept", "pending")
 GRACE = 30 * SECOND
-"""How long a shelf that ended while nothing ran goes on, so that PVs have said what they are (ns)."""
+"""What ends a suppression waits so long (ns), so that PVs have said by then what they are."""
 
 
 def of_tree(tree: AlarmTree, core: Core) -> dict[str, Any]:
@@ -47,14 +47,31 @@ def of_server(tree: AlarmTree, core: Core) -> dict[str, Any]:
 
 
 def of_leaf(leaf: Leaf, core: Core) -> dict[str, Any]:
-    """One alarm; {} when nothing is known of it."""
-    logic = leaf.logic
+    """One alarm; {} when nothing is known of it. Of one that is disabled, nothing is but its shelf."""
+    found = _of_logic(leaf.logic) if leaf.logic.enabled else {}
+    if leaf.since_ns:
+        found["since"] = leaf.since_ns
+    if leaf.acknowledged_by is not None:
+        found["acknowledged_by"] = [leaf.acknowledged_by.user, leaf.acknowledged_by.host]
+    if leaf.shelf is not None:
+        found["shelf"] = _shelf_form(leaf.shelf)
+    for name, reason in (("filtered", FILTERED), ("masked", MASKED)):
+        if leaf.reasons & reason and leaf.logic.enabled:
+            found[name] = True
+    if core.masks.exempt(leaf):
+        found["came_first"] = True
+    chatter = leaf.chatter
+    if chatter is not None and chatter.on:
+        found["chatter"] = {"times": list(chatter.times), "announced": chatter.announced, "owed": chatter.owed}
+    return found
+
+
+def _of_logic(logic: AlarmLogic) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in STATES:
         state: State | None = getattr(logic, name)
-        if state is not None and state != INITIAL:
-            found[name] = _state_form(state)
-        elif state is not None and name not in ("alarm", "current"):
+        always = name not in ("alarm", "current")
+        if state is not None and (always or state != INITIAL):
             found[name] = _state_form(state)
     for name in ("latch", "pending_latch"):
         if getattr(logic, name):
@@ -65,27 +82,6 @@ def of_leaf(leaf: Leaf, core: Core) -> dict[str, Any]:
         found["off_deadline"] = logic.off_deadline
     if logic.count_times:
         found["count_times"] = list(logic.count_times)
-    if leaf.since_ns:
-        found["since"] = leaf.since_ns
-    if leaf.acknowledged_by is not None:
-        found["acknowledged_by"] = [leaf.acknowledged_by.user, leaf.acknowledged_by.host]
-    if leaf.shelf is not None:
-        shelf = leaf.shelf
-        found["shelf"] = {
-            "by": [shelf.by.user, shelf.by.host],
-            "why": shelf.why,
-            "since": shelf.since_ns,
-            "until": shelf.until_ns,
-            "one_shot": shelf.one_shot,
-        }
-    for name, reason in (("filtered", FILTERED), ("masked", MASKED)):
-        if leaf.reasons & reason:
-            found[name] = True
-    if core.masks.exempt(leaf):
-        found["came_first"] = True
-    chatter = leaf.chatter
-    if chatter is not None and chatter.on:
-        found["chatter"] = {"times": list(chatter.times), "announced": chatter.announced, "owed": chatter.owed}
     return found
 
 
@@ -117,8 +113,7 @@ def _restore_leaf(leaf: Leaf, form: Mapping[str, Any], core: Core, suppression: 
     shelf = _shelf(form["shelf"]) if "shelf" in form else None
     by = _person(form["acknowledged_by"]) if "acknowledged_by" in form else None
     logic = leaf.logic
-    was_disabled = "saved" in states
-    if logic.enabled and not was_disabled:
+    if logic.enabled:
         _restore_logic(logic, states, form)
         leaf.since_ns = int(form.get("since", 0))
         leaf.acknowledged_by = by
@@ -130,7 +125,9 @@ def _restore_leaf(leaf: Leaf, form: Mapping[str, Any], core: Core, suppression: 
             core.masks.keep_visible(leaf)
         chatter = form.get("chatter")
         if chatter:
-            core.chatter.restore(leaf, tuple(chatter["times"]), int(chatter["announced"]), bool(chatter["owed"]))
+            times = tuple(int(each) for each in chatter["times"])
+            if times:
+                core.chatter.restore(leaf, times, int(chatter["announced"]), bool(chatter["owed"]), GRACE / SECOND)
     if shelf is not None:
         leaf.reasons |= SHELVED
         suppression.restore_shelf(leaf, shelf, core.clock.now_ns() + GRACE)
@@ -152,6 +149,16 @@ def _restore_logic(logic: AlarmLogic, states: Mapping[str, State], form: Mapping
 
 def _state_form(state: State) -> list[Any]:
     return [state.severity.name, state.message, state.value, state.time_ns]
+
+
+def _shelf_form(shelf: Shelf) -> dict[str, Any]:
+    return {
+        "by": [shelf.by.user, shelf.by.host],
+        "why": shelf.why,
+        "since": shelf.since_ns,
+        "until": shelf.until_ns,
+        "one_shot": shelf.one_shot,
+    }
 
 
 def _state(form: Any) -> State:

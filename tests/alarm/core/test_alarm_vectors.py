@@ -1,7 +1,8 @@
 """The conformance vectors that Phoebus' own unit tests amount to, in both ways of the switch.
 
-A step is one of: `SEV` or `SEV/message` (the PV says so), `ack`, `unack`, `disable`, `enable`, `maintenance`, `+seconds`. Then `->` what
-the alarm is, with `A` when it was announced by the step, `=` when nothing was published, `!n` for n publications.
+A step is one of: `SEV` or `SEV/message` (the PV says so), `ack`, `unack`, `disable`, `enable`, `maintenance`, `+seconds`.
+Then `->` what the alarm is, with `A` when it was announced by the step, `=` when nothing was published, `!n` for n
+publications.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ VECTORS = {
         MINOR -> OK; MAJOR -> OK; MINOR -> OK; +3 -> MAJOR A"""),
     "9 delay, unlatched": (LeafConfig(latching=False, delay=2), """
         MAJOR -> OK; MINOR -> OK; +3 -> MINOR A"""),
-    "10 ten short alarms": (LeafConfig(delay=2), "; ".join(["MAJOR -> OK; +0.998 -> OK; OK -> OK"] * 10) + "; +9 -> OK"),
+    "10 ten short alarms": (
+        LeafConfig(delay=2), "; ".join(["MAJOR -> OK; +0.998 -> OK; OK -> OK"] * 10) + "; +9 -> OK"),
     "11 count": (LeafConfig(delay=200, count=3), """
         MINOR -> OK; OK -> OK; MINOR -> OK; OK -> OK; MINOR -> MINOR A; OK -> MINOR; ack -> OK; +300 -> OK ="""),
     "12 messages": (LATCHING, """
