@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from iocs.alarm.checks import bare_name, check_item
 from iocs.alarm.items import Action, AreaConfig, Item, LeafConfig, Link
-from iocs.alarm.paths import make_path, split_path
+from iocs.alarm.paths import make_path
 from iocs.alarm.xmltree import Element
 
 LARGEST = 2**31 - 1
@@ -97,9 +97,6 @@ class ItemReader:
             path = make_path(parent, name)
         except ValueError as error:
             self._problem(element, parent, str(error))
-            return ""
-        if split_path(path)[-1] != name.removeprefix("/"):
-            self._problem(element, path, f"the name {name!r} cannot be told from others in a path")
             return ""
         if (other := self._lines.setdefault(path, element)) is not element:
             self._problem(element, path, f"there already is one of this name ({other.file}:{other.line})")

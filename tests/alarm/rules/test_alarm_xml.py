@@ -9,12 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import xmlschema
 from hypothesis import HealthCheck, given, settings
 from item_strategies import trees
 
 from iocs.alarm.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
-from iocs.alarm.xmlfile import SCHEMA, read_xml, write_xml
+from iocs.alarm.xmlfile import read_xml, write_xml
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 PHOEBUS = """<?xml version="1.0" encoding="UTF-8"?>
@@ -91,11 +90,6 @@ def zone(name: str) -> Iterator[None]:
     else:
         os.environ["TZ"] = before
     time.tzset()
-
-
-@pytest.fixture(scope="module")
-def schema() -> xmlschema.XMLSchema:
-    return xmlschema.XMLSchema(str(SCHEMA))
 
 
 def test_a_file_of_phoebus_comes_back_byte_for_byte(schema):
