@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
@@ -221,14 +220,16 @@ class Link:
                 "auto.offset.reset": "earliest",
                 "queued.max.messages.kbytes": 4096,
                 "fetch.wait.max.ms": 100,
+                "fetch.error.backoff.ms": 100,
             }
         )
         done = threading.Event()
         thread = threading.Thread(target=self._deliver, args=(producer, reports, done), name="kafka-out", daemon=True)
         try:
-            # commands that were given before are those of another time
+            # all of the tree's own topic, but commands that were given before are those of another time
+            begin, _ = _ends(consumer, tree)
             _, end = _ends(consumer, command_topic(tree))
-            consumer.assign([TopicPartition(tree, 0, OFFSET_BEGINNING), TopicPartition(command_topic(tree), 0, end)])
+            consumer.assign([TopicPartition(tree, 0, begin), TopicPartition(command_topic(tree), 0, end)])
             self._post(self._opened, producer)
             thread.start()
             self._read(consumer, producer)
@@ -246,7 +247,7 @@ class Link:
             if self._fatal:
                 raise _SessionOver(self._fatal)
             if self._credit.acquire(timeout=0.5):
-                first = consumer.poll(0.5)
+                first = consumer.poll(0.2)
                 found, end = self._sorted([] if first is None else [first, *consumer.consume(BATCH, 0)])
                 if found:
                     self._post(self.user.received, found)
@@ -301,7 +302,7 @@ class Link:
 
     def _deliver(self, producer: Producer, reports: _Reports, done: threading.Event) -> None:
         while not done.is_set():
-            producer.poll(0.5)
+            producer.poll(0.2)
             found = reports.take()
             if found.arrived or found.failed:
                 self._post(self.user.delivered, found)
@@ -339,10 +340,19 @@ def _raw(found: str | bytes | None, limit: int) -> bytes | None:
 
 
 def _ends(consumer: Consumer, topic: str) -> tuple[int, int]:
-    found = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=PATIENCE)
-    if found is None:
-        raise _SessionOver(f"the topic {topic} does not say where it ends")
-    return found
+    """The offsets at which a topic begins and ends. One that was made just now has no leader for a moment."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=PATIENCE)
+            if found is not None:
+                return found
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+        if time.monotonic() > deadline:
+            raise _SessionOver(f"the topic {topic} does not say where it ends")
+        time.sleep(0.05)
 
 
 def said(error: BaseException) -> str:

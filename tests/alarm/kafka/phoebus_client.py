@@ -62,7 +62,13 @@ class Desktop:
         self.topics = [self.tree, f"{self.tree}Command", f"{self.tree}Talk"]
         self._producer = Producer({**common, "linger.ms": 0, "acks": "all"})
         self._consumer = Consumer(
-            {**common, "group.id": f"Alarm-{uuid.uuid4()}", "enable.auto.commit": False, "fetch.wait.max.ms": 20}
+            {
+                **common,
+                "group.id": f"Alarm-{uuid.uuid4()}",
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 20,
+                "fetch.error.backoff.ms": 50,
+            }
         )
         self._consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING) for topic in self.topics])
 
