@@ -15,7 +15,8 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
-from owlshift.commands.common import SiteOption, StateOption, fail, open_site, print_table, use_site_environment
+from owlshift.commands.common import SiteOption, StateOption, fail, open_site, use_site_environment
+from owlshift.commands.output import print_rich
 from screens.registry import KIND_SCREENS, SCREENS, ScreenError, Subsystem, find, pack
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def list_screens() -> None:
     table = Table("screen", "shows", "macros", box=None, header_style="bold")
     for screen in SCREENS.values():
         table.add_row(screen.name, screen.title, ", ".join(screen.macros))
-    print_table(table)
+    print_rich(table)
 
 
 @app.command("open")

@@ -54,7 +54,7 @@ class Felix(Display):
         self._listed = False
         self.selected_pv = Pv(f"{self.prefix}Selected", self)
 
-        self.header = Header(self.prefix, "FELIX", links(macros, "felix"), self)
+        self.header = Header(self.prefix, "FELIX", links(macros, "felix"), self, macros.get("SUBSYSTEMS", ""))
         self.error = QLabel(self)
         self.error.setProperty("role", "error")
         self.error.setWordWrap(True)

@@ -42,7 +42,7 @@ class HvOverview(Display):
         self.boards: dict[str, BoardCard] = {}
 
         links = [("◀ Top", "top", {"SUBSYSTEMS": self._subsystems})] if self._subsystems else []
-        self.header = Header(self.prefix, "High voltage", links, self)
+        self.header = Header(self.prefix, "High voltage", links, self, self._subsystems)
         self.group = GroupControls(self.prefix, self)
         self.summary = QLabel(self)
         self.summary.setProperty("role", "summary")

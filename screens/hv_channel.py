@@ -41,7 +41,9 @@ class HvChannel(Display):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setProperty("role", "screen")
 
-        self.header = Header(prefix, f"High voltage  {alias}", self._links(alias, macros), self)
+        self.header = Header(
+            prefix, f"High voltage  {alias}", self._links(alias, macros), self, macros.get("SUBSYSTEMS", "")
+        )
         self.readings = self._readings()
         settings = QFrame(self)
         settings.setProperty("role", "panel")

@@ -60,10 +60,16 @@ SCREENS = {
         Screen("runkey_panel", "Runkeys: snapshot, compare and apply, with progress and report", ("P",), "runkey"),
         Screen("runkey", "Runkeys: list, objects, payloads, history, and the difference of two", ("P",), "runkey"),
         Screen("felix", "Runkeys: the front-ends of a FELIX, their configuration and connectivity", ("P",), "runkey"),
+        Screen("alarm_table", "Alarms: what is in alarm, what to do about it, acknowledge and shelve", ("P",), "alarm"),
+        Screen("alarm_tree", "Alarms: the tree of areas and alarms", ("P",), "alarm"),
+        Screen("alarm_area", "Alarms: the areas as tiles", ("P",), "alarm"),
+        Screen("alarm_log", "Alarms: the log: what came and went, and who did what", ("P",), "alarm"),
+        Screen("alarm_shelves", "Alarms: what is put aside, by whom, why and until when", ("P",), "alarm"),
+        Screen("alarm_figures", "Alarms: figures by ISA-18.2, with their targets", ("P",), "alarm"),
     )
 }
 
-KIND_SCREENS = {"hv": "hv", "runkey": "runkey_panel"}
+KIND_SCREENS = {"hv": "hv", "runkey": "runkey_panel", "alarm": "alarm_table"}
 """The screen that a kind of IOC opens from the top screen. A kind that is not here has none."""
 
 

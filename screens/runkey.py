@@ -59,7 +59,7 @@ class RunkeyBrowser(Display):
         self.owl = Owl(self, "runkey")
         self._listed = False
 
-        self.header = Header(self.prefix, "Runkeys", links(macros, "runkey"), self)
+        self.header = Header(self.prefix, "Runkeys", links(macros, "runkey"), self, macros.get("SUBSYSTEMS", ""))
         self.error = QLabel(self)
         self.error.setProperty("role", "error")
         self.error.setWordWrap(True)

@@ -113,7 +113,9 @@ class RunkeyPanel(Display):
         self.setWindowTitle(f"Apply runkeys {self.prefix}")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setProperty("role", "screen")
-        self.header = Header(self.prefix, "Apply runkeys", links(macros, "runkey_panel"), self)
+        self.header = Header(
+            self.prefix, "Apply runkeys", links(macros, "runkey_panel"), self, macros.get("SUBSYSTEMS", "")
+        )
         self.state = RunState(f"{self.prefix}State", self)
         self.mode = Text(f"{self.prefix}Mode", self)
         self.progress = Progress(self.prefix, self)

@@ -308,6 +308,22 @@ def ask(parent: QWidget, action: str, question: str, then: Callable[[], None], u
     return box
 
 
+class Toggle(QPushButton):
+    """A button that is on or off, and says so by a box with a tick as well as by its colour."""
+
+    def __init__(self, label: str, parent: QWidget | None = None, on: bool = False) -> None:
+        super().__init__(parent)
+        self._label = label
+        self.setProperty("role", "toggle")
+        self.setCheckable(True)
+        self.setChecked(on)
+        self.toggled.connect(lambda _: self._show())
+        self._show()
+
+    def _show(self) -> None:
+        self.setText(f"{'☑' if self.isChecked() else '☐'} {self._label}")
+
+
 class Clickable(QFrame):
     """A frame that is a button."""
 
@@ -362,6 +378,7 @@ __all__ = [
     "Reading",
     "StateBadge",
     "Text",
+    "Toggle",
     "ask",
     "caption",
     "restyle",
