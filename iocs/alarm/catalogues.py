@@ -125,7 +125,13 @@ def _item(entry: Any, places: _Places) -> Item:
         delay=math.ceil(delay),
         guidance=(Link("Guidance", guidance),) if guidance else (),
     )
-    return Item(places.path(pv), config, Extras(priority=priority, screen=_text(info.get("display", ""))))
+    masked_by = _text(info.get("masked_by", ""))
+    extras = Extras(
+        priority=priority,
+        screen=_text(info.get("display", "")),
+        masked_by=places.path(masked_by) if masked_by and masked_by != pv else "",
+    )
+    return Item(places.path(pv), config, extras)
 
 
 def _text(value: Any) -> str:

@@ -1,8 +1,9 @@
 """Masks: alarms that are a consequence of another do not count while that one is in alarm.
 
-- An alarm masks while it is up and its PV is in alarm: one that is only latched masks nothing, nor one that is
-  disabled, filtered or out of its mode. One that is shelved does: what it stands for is still so. One that is masked
-  itself does, as long as the alarm at the end of the chain is visible: of alarms that mask each other, one stays so.
+- An alarm masks while it is up, or waits for its delay, and its PV is in alarm: a consequence must not be said before
+  what it comes from. One that is only latched masks nothing, nor one that is disabled, filtered or out of its mode. One
+  that is shelved does: what it stands for is still so. One that is masked itself does, as long as the alarm at the end
+  of the chain is visible: of alarms that mask each other, one stays so.
 - An area masks while an alarm in it does that is not masked itself. An alarm is never masked by itself, so an area may
   mask its own alarms: the one that came first stays.
 - The first-out stays visible. Of the alarms that were up before the mask, those that came more than a second earlier

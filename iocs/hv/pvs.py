@@ -190,14 +190,15 @@ class HvChannel(Device):
         doc="Requested output voltage")  # fmt: skip
     VSet_RBV = readback(float, units="V", precision=1, display=(0, 8000), archive=MONITOR, doc="VSet in the board")
     VMon = readback(float, units="V", precision=1, display=(0, 8000), archive=MONITOR, doc="Measured output voltage",
-        alarm_info=Alarm(guidance="The output is above what this layer may have: lower Mult, or Down."))  # fmt: skip
+        alarm_info=Alarm(guidance="The output is above what this layer may have: lower Mult, or Down.", priority="high",
+                         delay=1.0, display="hv_channel"))  # fmt: skip
     ISet = setpoint(float, units="uA", precision=2, control=(0, 3000), config=True, asg="EXPERT", archive=MONITOR,
         doc="Current limit")  # fmt: skip
     ISet_RBV = readback(float, units="uA", precision=2, display=(0, 3000), archive=MONITOR, doc="ISet in the board")
     IMon = readback(float, units="uA", precision=3, display=(0, 3000), archive=MONITOR,
         doc="Measured current, of the range in use",
         alarm_info=Alarm(guidance="The current comes near its limit: look at beam and gas, lower Mult if it lasts.",
-                         delay=5.0))  # fmt: skip
+                         delay=1.0, display="hv_channel"))  # fmt: skip
     IMonH = readback(float, units="uA", precision=2, display=(0, 3000), doc="Measured current; INVALID in LOW range")
     IMonL = readback(float, units="uA", precision=3, display=(0, 300), doc="Measured current; INVALID in HIGH range")
     IMonRange = setpoint(CurrentRange, config=True, asg="EXPERT", archive=MONITOR, doc="Range of the current monitor")
@@ -233,20 +234,23 @@ class HvChannel(Device):
     StsRDw = _bit("RDw", Bit.RDW, "Ramping down")
     StsOvC = _bit("OvC", Bit.OVC, "Over-current: IMon has reached ISet")
     StsOvV = _bit("OvV", Bit.OVV, "Over-voltage: VMon is far above VSet",
-        Alarm(guidance="Normal on the way down. If it stays, switch the channel off.", delay=30.0))  # fmt: skip
+        Alarm(guidance="Normal on the way down. If it stays, switch the channel off.", delay=30.0,
+              display="hv_channel"))  # fmt: skip
     StsUnV = _bit("UnV", Bit.UNV, "Under-voltage: VMon is far below VSet")
     StsMaxV = _bit("MaxV", Bit.MAXV, "The output is held at VMax")
     StsTrip = _bit("Trip", Bit.TRIP, "Tripped: too long in over-current",
         Alarm(guidance="Note layer, beam and time. Clear, wait a minute, then put Mult again to ramp this channel.",
-              priority="high"))  # fmt: skip
+              priority="high", delay=1.0, display="hv_channel"))  # fmt: skip
     StsOvP = _bit("OvP", Bit.OVP, "Over-power")
     StsOvT = _bit("OvT", Bit.OVT, "Over 105 degC",
-        Alarm(guidance="Press Down, then look at the fans of the board.", priority="high"))  # fmt: skip
+        Alarm(guidance="Press Down, then look at the fans of the board.", priority="high", delay=1.0,
+              display="hv_channel"))  # fmt: skip
     StsDis = _bit("Dis", Bit.DIS, "Disabled by its switch")
-    StsKill = _bit("Kill", Bit.KILL, "Killed from the front panel", Alarm(guidance="Somebody holds the KILL input."))
+    StsKill = _bit("Kill", Bit.KILL, "Killed from the front panel",
+        Alarm(guidance="Somebody holds the KILL input.", delay=1.0, display="hv_channel"))  # fmt: skip
     StsIlk = _bit("Ilk", Bit.ILK, "Off by interlock",
-        Alarm(guidance="The interlock was open: find out why before Pw or Mult is put again.",
-              priority="high"))  # fmt: skip
+        Alarm(guidance="The interlock of the board was open: find out why before Pw or Mult is put again.",
+              delay=1.0, display="hv_channel"))  # fmt: skip
     StsNoCal = _bit("NoCal", Bit.NOCAL, "Calibration lost")
 
     def __init__(self, actions: Actions, config: ChannelConfig, hv: HvConfig) -> None:
@@ -266,6 +270,11 @@ class HvChannel(Device):
             if pv.config is not None and pv not in (self.VDef, self.IDef):
                 pv.set_config(blocked_by={**pv.config.blocked_by, **local})
         self.VSet.set_config(after=(*VOLTAGE.after, f"/{config.board}:IlkMode"))
+        # one board that is gone is one alarm, not seven for each channel; an open interlock is one, too
+        for pv in self.pvs.values():
+            if pv.alarm_info is not None:
+                cause = "Ilk" if pv is self.StsIlk else "Connected"
+                pv.set_alarm(masked_by=f"/{config.board}:{cause}")
         self.Layer.preset(config.layer)
         self.Place.preset(f"{config.board} channel {config.ch}")
         self.bits = tuple(zip((pv for name, pv in self.pvs.items() if name.startswith("Sts")), Bit, strict=True))
@@ -289,23 +298,32 @@ class HvBoard(Device):
     """One board of the line."""
 
     Connected = readback(bool, initial=False, severities={False: MAJOR}, archive=MONITOR, doc="The board answers",
-        alarm_info=Alarm(guidance="Is the board on, and its cable in? IOC:Msg says more.", delay=5.0))  # fmt: skip
+        alarm_info=Alarm(guidance="Is the board on, and its cable in? IOC:Msg says more.", delay=5.0, display="hv",
+                         masked_by="/Line:Connected"))  # fmt: skip
     Address = readback(int, doc="Number of the board on the line")
     Channels = readback(Text(200), doc="Aliases of its channels, in order")
     Name = readback(str, archive=SLOW, doc="Model, as the board says")
     NCh = readback(int, doc="Number of channels, as the board says")
     FwRel = readback(str, archive=SLOW, doc="Firmware release")
     Serial = readback(str, archive=SLOW, doc="Serial number")
-    Ilk = readback(bool, severities={True: MAJOR}, archive=MONITOR, doc="The interlock has switched off")
+    Ilk = readback(bool, severities={True: MAJOR}, archive=MONITOR, doc="The interlock has switched off",
+        alarm_info=Alarm(guidance="The interlock is open: its channels are off. Find out why before they go on again.",
+                         priority="high", delay=1.0, display="hv", masked_by="Connected"))  # fmt: skip
     IlkMode = setpoint(InterlockMode, config=Config(blocked_by={"Ctrl": "LOCAL"}), asg="EXPERT", archive=MONITOR,
         doc="Off when the input is")  # fmt: skip
     IlkMode_RBV = readback(InterlockMode, archive=MONITOR, doc="IlkMode in the board")
     Ctrl = readback(ControlMode, severities={ControlMode.LOCAL: MINOR}, archive=MONITOR,
         doc="LOCAL: settings only from the panel")  # fmt: skip
+    AlmPwFail = readback(bool, name="Alm:PwFail", severities={True: MAJOR}, archive=MONITOR, doc="Power failure",
+        alarm_info=Alarm(guidance="Look at the crate's power supply, then Clear.", delay=1.0, display="hv",
+                         masked_by="Connected"))  # fmt: skip
+    AlmOvP = readback(bool, name="Alm:OvP", severities={True: MAJOR}, archive=MONITOR, doc="Over-power of the board",
+        alarm_info=Alarm(guidance="The board gives more than it can: lower Mult, then Clear.", delay=1.0, display="hv",
+                         masked_by="Connected"))  # fmt: skip
+    AlmHvCk = readback(bool, name="Alm:HvCk", severities={True: MAJOR}, archive=MONITOR, doc="HV clock not 200 kHz",
+        alarm_info=Alarm(guidance="The board is broken: Down, and change it.", delay=1.0, display="hv",
+                         masked_by="Connected"))  # fmt: skip
     Alarm = readback(int, alarm=(None, 1), archive=MONITOR, doc="Alarm word: channels, PwFail, OvP, HvCk")
-    AlmPwFail = readback(bool, name="Alm:PwFail", severities={True: MAJOR}, archive=MONITOR, doc="Power failure")
-    AlmOvP = readback(bool, name="Alm:OvP", severities={True: MAJOR}, archive=MONITOR, doc="Over-power of the board")
-    AlmHvCk = readback(bool, name="Alm:HvCk", severities={True: MAJOR}, archive=MONITOR, doc="HV clock not 200 kHz")
     Clear = command(asg="OPERATOR", doc="Clears the alarms of the board")
 
     def __init__(self, actions: Actions, config: BoardConfig, channels: list[HvChannel]) -> None:
@@ -336,7 +354,7 @@ class HvGroup(Device):
     DownFailed = readback(bool, initial=False, severities={True: MAJOR}, archive=MONITOR,
         doc="The last Down did not reach all channels",
         alarm_info=Alarm(guidance="Some channels may still be on: see IOC:Msg, switch off by hand.",
-                         priority="high"))  # fmt: skip
+                         priority="high", delay=1.0, display="hv"))  # fmt: skip
     ScaleRamp = setpoint(bool, save=True, config=True, asg="EXPERT", archive=MONITOR,
         doc="Mult scales ramps: all arrive together")  # fmt: skip
     RampUpBase = setpoint(float, units="V/s", precision=0, control=(1, 500), save=True, config=True, asg="EXPERT",
@@ -376,7 +394,9 @@ class HvGroup(Device):
 class HvLine(Device):
     """The way to the boards."""
 
-    Connected = readback(bool, initial=False, severities={False: MAJOR}, archive=MONITOR, doc="Some board answers")
+    Connected = readback(bool, initial=False, severities={False: MAJOR}, archive=MONITOR, doc="Some board answers",
+        alarm_info=Alarm(guidance="No board answers: is the crate on, and the line's cable in? IOC:Msg says more.",
+                         priority="high", delay=5.0, display="hv"))  # fmt: skip
     Boards = readback(int, initial=0, archive=MONITOR, doc="Boards that answer")
     CycleTime = readback(float, units="s", precision=3, archive=SLOW, doc="Time to read all boards")
     Timeouts = readback(int, initial=0, archive=SLOW, doc="Questions without an answer")

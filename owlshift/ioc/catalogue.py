@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .config import config_entry
+from .config import config_entry, full_name
 from .values import State
 
 if TYPE_CHECKING:
@@ -16,12 +16,35 @@ if TYPE_CHECKING:
     from .pv import Pv
 
 VERSION = 1
+ITSELF = "IOC:HEARTBEAT"
+"""What is in alarm when the IOC does not answer."""
+NO_MASK = "-"
 
 
 def _pair(pair: tuple[float | None, float | None] | None) -> list[float | None] | None:
     if pair is None or pair == (None, None):
         return None
     return [None if side is None or not math.isfinite(side) else side for side in pair]
+
+
+def _alarm_entry(pv: Pv[Any], prefix: str) -> dict[str, Any] | None:
+    info = pv.alarm_info
+    if info is None:
+        return None
+    found = asdict(info)
+    masked_by = "" if info.masked_by == NO_MASK else full_name(pv, prefix, info.masked_by or f"/{ITSELF}")
+    found["masked_by"] = "" if masked_by == pv.name else masked_by
+    return {key: value for key, value in found.items() if key != "masked_by" or value}
+
+
+def alarm_problems(prefix: str, pvdb: Mapping[str, Pv[Any]]) -> list[str]:
+    """Alarms of an IOC that are masked by what is no alarm of it, one line each."""
+    found = []
+    for name, pv in pvdb.items():
+        masked_by = (_alarm_entry(pv, prefix) or {}).get("masked_by")
+        if masked_by and (masked_by not in pvdb or pvdb[masked_by].alarm_info is None):
+            found.append(f"{pv.declaration.source}: {name} is masked by {masked_by}, which is no alarm of this IOC")
+    return found
 
 
 def entry(pv: Pv[Any], prefix: str = "") -> dict[str, Any]:
@@ -49,7 +72,7 @@ def entry(pv: Pv[Any], prefix: str = "") -> dict[str, Any]:
         "save": declaration.save,
         "config": config_entry(pv, prefix) or False,
         "archive": asdict(declaration.archive) if declaration.archive else None,
-        "alarm_info": asdict(declaration.alarm_info) if declaration.alarm_info else None,
+        "alarm_info": _alarm_entry(pv, prefix),
         "source": declaration.source,
     }
     return {key: value for key, value in found.items() if value not in (None, "", [], {})}

@@ -92,6 +92,11 @@ class Alarm:
     latching: bool = True
     display: str = ""
     """Name of a screen that helps."""
+    masked_by: str = ""
+    """A PV of this IOC, named as in `Config`: while that is in alarm this one is a consequence, and not announced.
+
+    Empty: the IOC itself (`IOC:HEARTBEAT`), so that an IOC that is gone is one alarm. "-": nothing.
+    """
 
 
 @dataclass(frozen=True)

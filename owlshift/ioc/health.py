@@ -9,7 +9,7 @@ from typing import Protocol
 
 import psutil
 
-from .declare import Archive, Severity, command, readback
+from .declare import Alarm, Archive, Severity, command, readback
 from .device import Device
 from .values import INT_MAX, Text
 
@@ -45,7 +45,9 @@ def uptime_text(seconds: float) -> str:
 class Health(Device):
     """The IOC itself."""
 
-    Heartbeat = readback(int, name="HEARTBEAT", units="s", doc="Counts up once a second", archive=Archive.scan(60.0))
+    Heartbeat = readback(int, name="HEARTBEAT", units="s", doc="Counts up once a second", archive=Archive.scan(60.0),
+        alarm_info=Alarm("The IOC does not answer: `owl status` says whether it runs, its log says why not", "high",
+                         delay=5.0))  # fmt: skip
     Uptime = readback(str, name="UPTIME", doc="Time since the IOC started")
     StartTod = readback(str, name="STARTTOD", doc="When the IOC started")
     Clients = readback(int, name="CA_CLNT_CNT", doc="Channel Access clients", archive=Archive.scan(60.0))

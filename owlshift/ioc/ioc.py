@@ -16,7 +16,7 @@ import owlshift
 
 from .access import AccessSecurity
 from .alarms import stamp
-from .catalogue import catalogue_text
+from .catalogue import alarm_problems, catalogue_text
 from .config import config_problems
 from .declare import NAME, DeclarationError, PutRefused, readback
 from .device import Device, Publisher
@@ -106,8 +106,11 @@ class Ioc(Link, Publisher):
         self.names.add(finder)
 
     def check_config(self) -> None:
-        """DeclarationError, a line for each fault, when configuration PVs name what is not there, or go in a circle."""
-        problems = config_problems(self.prefix, self.pvdb)
+        """DeclarationError, a line for each fault.
+
+        Configuration PVs that name what is not there, or go in a circle; alarms that are masked by what is none.
+        """
+        problems = config_problems(self.prefix, self.pvdb) + alarm_problems(self.prefix, self.pvdb)
         if problems:
             raise DeclarationError("\n".join(problems))
 

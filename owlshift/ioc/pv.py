@@ -15,7 +15,7 @@ from caproto import AccessRights, AlarmStatus, ChannelAlarm, ChannelData, Channe
 from . import fields
 from .alarms import EPICS_EPOCH, GOOD, AlarmState, Stamp, judge_of, stamp
 from .config import Config
-from .declare import Declaration, Pair, PutRefused, Severity
+from .declare import Alarm, Declaration, Pair, PutRefused, Severity
 from .link import IOC_ITSELF, UNBOUND, Client, Link
 from .server import has_monitors, publish
 from .values import ENCODING, STRING_BYTES, Array, State, Text
@@ -50,6 +50,8 @@ class Pv(ChannelData, Generic[T]):
         self.limits = declaration.limits
         self.config: Config | None = declaration.config or None if declaration.config is not True else Config()
         """How it is written as a part of the stand's configuration; None: it is none."""
+        self.alarm_info: Alarm | None = declaration.alarm_info
+        """What makes it an alarm of the alarm tree; None: it is none."""
         self._fields: dict[str, ChannelData] = {}
         self._evaluate = judge_of(self.type, self.limits, declaration.severities)
         self._given = GOOD
@@ -156,6 +158,11 @@ class Pv(ChannelData, Generic[T]):
         if problems:
             raise ValueError(f"{self.name}: " + "; ".join(problems))
         self.config = config
+        self.link.catalogue_changed()
+
+    def set_alarm(self, **changes: Any) -> None:
+        """Change fields of this PV's `Alarm`, before the IOC starts; it becomes an alarm if it was none."""
+        self.alarm_info = replace(self.alarm_info or Alarm(), **changes)
         self.link.catalogue_changed()
 
     # What the IOC does with it

@@ -36,11 +36,14 @@ def test_a_catalogue_of_ours() -> None:
     items = parse_catalogue(ioc._catalogue_text().encode(), "DEMO:HV:", "DEMO")
     current = LeafConfig(description="Current", latching=False, delay=3, guidance=(Link("Guidance", "Call"),))
     assert items["DEMO:HV:L07:IMon"] == Item(
-        "/DEMO/HV/L07/DEMO:HV:L07:IMon", current, Extras(priority="high", screen="hv")
+        "/DEMO/HV/L07/DEMO:HV:L07:IMon",
+        current,
+        Extras(priority="high", screen="hv", masked_by="/DEMO/HV/IOC/DEMO:HV:IOC:HEARTBEAT"),
     )
     assert items["DEMO:HV:L07:Sts:Trip"].path == "/DEMO/HV/L07/DEMO:HV:L07:Sts:Trip"
     assert items["DEMO:HV:L07:T0:Temp"].path == "/DEMO/HV/L07/T0/DEMO:HV:L07:T0:Temp"
-    assert len(items) == 3
+    assert items["DEMO:HV:IOC:HEARTBEAT"].extras.masked_by == ""
+    assert len(items) == 4
 
 
 def one(**entry) -> bytes:
