@@ -116,7 +116,7 @@ def check_path(path: str, root: str) -> None:
 
 def _content(value: bytes) -> dict[str, Any]:
     if len(value) > VALUE_LIMIT:
-        raise BadRecord(f"it has {len(value):,} bytes, and {VALUE_LIMIT:,} are allowed")
+        raise BadRecord(f"it is larger than the {VALUE_LIMIT:,} bytes that are allowed")
     try:
         content = orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -151,7 +151,7 @@ def decode_config(
     leaf = "description" in content
     warnings: list[str] = []
     if leaf:
-        form["description"] = content["description"]
+        form["description"] = _lines(content["description"])
         form |= _enabled(content.get("enabled", True), now, zone, previous, warnings)
     for name in _CONFIG_KEYS if leaf else _CONFIG_KEYS[-4:]:
         if name in content:
@@ -185,12 +185,20 @@ def _entries(name: str, said: object) -> object:
     """Entries of a list with the known keys only; a display's old prefix is dropped."""
     if not isinstance(said, list):
         return said
-    entries = [{k: one[k] for k in _ENTRY_KEYS[name] if k in one} if isinstance(one, dict) else one for one in said]
+    known = _ENTRY_KEYS[name]
+    entries: list[Any] = [
+        {k: _lines(one[k]) for k in known if k in one} if isinstance(one, dict) else one for one in said
+    ]
     if name == "displays":
         for one in entries:
             if isinstance(one, dict) and isinstance(one.get("details"), str):
                 one["details"] = one["details"].removeprefix("opi:")
     return entries
+
+
+def _lines(said: object) -> object:
+    """A text with the ends of lines that ours have."""
+    return said.replace("\r\n", "\n").replace("\r", "\n") if isinstance(said, str) else said
 
 
 def decode_state(value: bytes) -> StateRecord | AlarmSeverity:

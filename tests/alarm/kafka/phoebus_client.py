@@ -10,7 +10,7 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,7 +182,7 @@ class Desktop:
         else:
             self.said.append(value)
 
-    def _strict(self, name: str, value: Any, order: list[str]) -> None:
+    def _strict(self, name: str, value: Any, order: Sequence[str]) -> None:
         """Unknown keys end the alarm logger for good; the order is the one in which Phoebus writes."""
         if not isinstance(value, dict) or not set(value) <= LOGGER_KEYS or not set(value) <= set(order):
             self.problems.append(f"{name}: keys of {value}")
@@ -195,9 +195,12 @@ class Desktop:
         """Write a record, raw where it is bytes, and wait until the broker has it."""
         raw = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
         failed: list[KafkaError] = []
-        self._producer.produce(
-            topic or self.tree, raw, key, partition=0, on_delivery=lambda error, _: failed.append(error) if error else 0
-        )
+
+        def report(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        self._producer.produce(topic or self.tree, raw, key, partition=0, on_delivery=report)
         assert self._producer.flush(PATIENCE) == 0 and not failed, f"{key!r}: {failed}"
 
     def configure(self, path: str, **config: Any) -> None:
