@@ -154,15 +154,9 @@ class _Query:
         if search.path is not None:
             self.of_sources.append(self._like("s.path", "path", search.path, self.source_values))
         if search.area is not None:
-            area = search.area.rstrip("/")
-            below = "s.path GLOB :below" if self.dialect == "sqlite" else "s.path LIKE :below ESCAPE '|'"
-            self.of_sources.append(f"(s.path = :area OR {below})")
-            self.source_values["area"] = area
-            self.source_values["below"] = (
-                f"{area.replace('[', '[[]').replace('*', '[*]').replace('?', '[?]')}/*"
-                if self.dialect == "sqlite"
-                else f"{_escaped(area)}/%"
-            )
+            condition, values = area_condition(search.area, self.dialect)
+            self.of_sources.append(condition)
+            self.source_values |= values
 
     def _like(self, column: str, name: str, pattern: str, values: dict[str, Any]) -> str:
         if not set("*?") & set(pattern):
@@ -176,6 +170,15 @@ class _Query:
 
     def _lower(self, column: str) -> str:
         return column if self.dialect == "sqlite" else f"LOWER({column})"
+
+
+def area_condition(area: str, dialect: str) -> tuple[str, dict[str, str]]:
+    """A condition on `alarm_source s`, and its values: the path `area`, and all below it."""
+    path = area.rstrip("/")
+    if dialect == "sqlite":
+        pattern = re.sub(r"[*?\[]", lambda found: f"[{found[0]}]", path)
+        return "(s.path = :area OR s.path GLOB :below)", {"area": path, "below": f"{pattern}/*"}
+    return "(s.path = :area OR s.path LIKE :below ESCAPE '|')", {"area": path, "below": f"{_escaped(path)}/%"}
 
 
 def _escaped(text: str) -> str:
