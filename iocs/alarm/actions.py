@@ -2,8 +2,8 @@
 
 `mailto:`, `infopv:`, `cmd:` and `webhook:` come after their delay, if the item is still active then; once for each rise
 of its severity; and once more (a follow-up) when it is OK or acknowledged. `sevrpv:` of an area writes its severity to
-a PV at each change. An alarm that is suppressed starts nothing. Nothing is done that the site file does not allow, and
-what comes of an action is told as an edit named `action`.
+a PV at each change. An alarm that is suppressed starts nothing, one that chatters only what is worse than before.
+Nothing is done that the site file does not allow, and what comes of an action is told as an edit named `action`.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ class _Item:
     waiting: dict[Action, Timer] = field(default_factory=dict)
     performed: dict[Action, None] = field(default_factory=dict)
     """What needs a follow-up, in its order."""
+    over: bool = False
+    """It has been OK or acknowledged since."""
     written: AlarmSeverity | None = None
     """By `sevrpv:`."""
 
@@ -174,8 +176,10 @@ class Actions(Listener):
             item = self._items[node.path] = _Item(node.config.actions)
         self._write_severity(node, item)
         if node.severity.active:
-            if not (isinstance(node, Leaf) and node.chattering):
-                self._rise(node, item)
+            if item.over and not (isinstance(node, Leaf) and node.chattering):
+                item.notified.clear()
+            item.over = False
+            self._rise(node, item)
             return
         for action, timer in item.waiting.items():
             timer.cancel()
@@ -183,7 +187,7 @@ class Actions(Listener):
         item.waiting.clear()
         if isinstance(node, Leaf) and node.suppressed and node.alarm.severity.active:
             return  # it goes on behind the suppression, so there is nothing to follow up yet
-        item.notified.clear()
+        item.over = True
         performed, item.performed = list(item.performed), {}
         for action in performed:
             if _kind(action) in FOLLOWED_UP:
