@@ -313,6 +313,8 @@ def _pick(tree: Form, item: str) -> Form:
     """The node of a path or PV; NoSuchItemError with names that are near."""
     if tree.get("truncated"):
         raise AlarmError(f"the tree is too large to look for {item!r} in all of it")
+    if item in ("", "/"):
+        return tree
     names: dict[str, None] = {}
     for node in walk(tree):
         if item in (node["path"], node.get("pv")):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from iocs.alarm.cli.drawing import drawable
-from owlshift.commands.output import span_text, table_lines
+from owlshift.commands.output import count_text, span_text, table_lines
 
 Form = dict[str, Any]
 
@@ -14,6 +14,8 @@ WIDTH = 30
 """Characters of the longest bar."""
 COLUMNS = 72
 """Bars over time at most."""
+FEW = 100
+"""Alarms below which shares of them say nothing yet."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 HEIGHTS = " ▁▂▃▄▅▆▇█"
 
@@ -21,7 +23,8 @@ HEIGHTS = " ▁▂▃▄▅▆▇█"
 def report(form: Form) -> list[str]:
     """The whole page."""
     where = f" below {form['area']}" if form["area"] else ""
-    lines = [f"{_local(form['since'])} to {_local(form['until'])}{where}: {form['alarms']:,} alarms", ""]
+    counted = count_text(form["alarms"], "alarm")
+    lines = [f"{_local(form['since'])} to {_local(form['until'])}{where}: {counted}", ""]
     lines += table_lines(("figure", "is", "should be", ""), _figures(form), right=(1,))
     if form["alarms"]:
         lines += [
@@ -54,6 +57,7 @@ def report(form: Form) -> list[str]:
 
 def _figures(form: Form) -> list[tuple[str, str, str, str]]:
     flood, waits = form["flood"], form["acknowledged"]
+    early = form["alarms"] < FEW
     rows = [
         _row("alarms per hour", form["per_hour"], "{:.1f}"),
         _row("alarms per 10 minutes", form["per_10_min"], "{:.2f}"),
@@ -62,13 +66,13 @@ def _figures(form: Form) -> list[tuple[str, str, str, str]]:
         ("10 minutes with over 2 alarms", f"{form['share_above_2']['value']:.0%}", "", ""),
         _row("time in floods", flood["share"], "{:.1%}"),
         ("floods", str(flood["count"]), "", f"{flood['alarms']:,} alarms in them" if flood["count"] else ""),
-        _row("share of the top ten", form["top_share"], "{:.0%}"),
+        _row("share of the top ten", form["top_share"], "{:.0%}", early=early),
         _row("alarms that chatter", form["chattering"], "{:g}"),
         _row("alarms that are fleeting", form["fleeting"], "{:g}"),
         _row("alarms up for over a day", form["stale"], "{:g}", under="under "),
     ]
     for name, figure in form["priorities"].items():
-        rows.append(_row(f"priority {name}", figure, "{:.0%}", under="about "))
+        rows.append(_row(f"priority {name}", figure, "{:.0%}", under="about ", early=early))
     if waits["count"]:
         rows.append(
             ("until acknowledged, median", span_text(waits["median"]), "", f"90 % within {span_text(waits['p90'])}")
@@ -76,11 +80,12 @@ def _figures(form: Form) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _row(name: str, figure: Form, style: str, under: str = "") -> tuple[str, str, str, str]:
+def _row(name: str, figure: Form, style: str, under: str = "", early: bool = False) -> tuple[str, str, str, str]:
+    """`early`: there are too few alarms to judge by it."""
     target = style.format(figure["target"])
     verdict = "" if figure["ok"] else "just manageable" if figure.get("manageable") else "! too much"
-    if not figure["ok"] and under == "about ":
-        verdict = "! off"
+    if not figure["ok"] and (early or under == "about "):
+        verdict = "few alarms yet" if early else "! off"
     wanted = f"{under}{target}" if under else f"at most {target}" if figure["target"] else "none"
     return name, style.format(figure["value"]), wanted, verdict
 

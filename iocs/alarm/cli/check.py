@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MARKS = {"ok": ("ok", "green"), "warn": ("note", "yellow"), "bad": ("WRONG", "bold red")}
 FEW = 10
 """Details that are shown without --all."""
-INPUT_TIME = 5.0
+INPUT_TIME = 3.0
 """Seconds in which the PVs of filters must answer."""
 
 

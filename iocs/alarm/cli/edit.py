@@ -60,6 +60,7 @@ def edit(
             changed = old
         else:
             changed = _edited(before)
+        _check(changed)
     found = plan([] if new else [old], [changed])
     if not dry_run and not found.empty:
         ask(place, lambda client: client.put_items([changed]))
@@ -68,6 +69,18 @@ def edit(
         return
     for line in found.lines()[:-1] or ["nothing was changed"]:
         typer.echo(line)
+
+
+def _check(item: Item) -> None:
+    """Say what is strange about an item; ConfigError with what is wrong with it."""
+    from iocs.alarm.checks import check_item
+    from iocs.alarm.items import ConfigError
+
+    found = check_item(item)
+    for warning in found.warnings:
+        typer.echo(f"owl: {warning}", err=True)
+    if found.problems:
+        raise ConfigError(found.problems)
 
 
 async def _own(client: AlarmClient, item: str) -> Item:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from iocs.alarm.items import Item
 
 Grade = Literal["ok", "warn", "bad"]
+GOOD_STATES = ("OK", "Connected")
+COMING_STATES = ("Connecting", "Reading", "Replaying")
+"""Of the log, the memory and the broker; the others are bad."""
 STALE = timedelta(hours=24)
 HIGH_SHARE, HIGH_LEAST = 0.05, 20
 """ISA-18.2: 5 % of the alarms, once there are so many, may have high priority."""
@@ -66,10 +69,8 @@ def of_server(status: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _state(name: str, state: str, more: str) -> Finding:
-    return Finding(name, "ok" if state.lower() in GOOD_STATES else "bad", f"{state or 'unknown'}{more}")
-
-
-GOOD_STATES = ("ok", "connected", "writing", "written")
+    grade: Grade = "ok" if state in GOOD_STATES else "warn" if state in COMING_STATES else "bad"
+    return Finding(name, grade, f"{state or 'unknown'}{more}")
 
 
 def _texts(found: Any) -> list[str]:

@@ -123,7 +123,8 @@ def _what(row: dict[str, Any]) -> str:
 
     if row["kind"] != "transition":
         return str(row["detail"] or row["message"])
-    words = [row["message"], row["value"], "(first out)" * row["first_out"]]
+    message = row["message"] if row["severity"] != "OK" else ""
+    words = [message, row["value"], "(first out)" * row["first_out"]]
     if row["state"] not in ("Normal", "Active"):
         words.append(f"({STATES.get(row['state'], row['state'])})")
     return " ".join(word for word in words if word)

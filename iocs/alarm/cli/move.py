@@ -102,10 +102,11 @@ def _plan(old: list[Item], new: list[Item], replace: bool) -> Plan:
     from iocs.alarm.items import LeafConfig
     from iocs.alarm.paths import parent_path, split_path
 
+    old = _with_areas(old)
     if replace:
         root = [item for item in old if not parent_path(item.path)]  # it cannot be removed
         said = {item.path for item in new}
-        return plan(_with_areas(old), [*(item for item in root if item.path not in said), *_with_areas(new)])
+        return plan(old, [*(item for item in root if item.path not in said), *_with_areas(new)])
 
     def pvs(items: Iterable[Item]) -> dict[str, str]:
         return {

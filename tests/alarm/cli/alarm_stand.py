@@ -18,9 +18,10 @@ from support import Process, owl, start, unique_prefix
 from typer.testing import CliRunner
 
 from iocs.alarm.cli import app
+from iocs.alarm.client import walk
 
 PATIENCE = 60.0
-SOFT_IOC = Path(__file__).parents[1] / "watch" / "watch_soft_ioc.py"
+SOFT_IOC = Path(__file__).with_name("alarm_soft_ioc.py")
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Run:
 
 
 class AlarmStand:
-    """A site `name` with an alarm IOC `ALM`; the soft IOC is its system `HV`, with L01:IMon to L03:IMon as alarms."""
+    """A site `name` with an alarm IOC `ALM`; the soft IOC is its system `HV`, with L01:IMon to L03:IMon and its heartbeat as alarms."""
 
     def __init__(self, folder: Path, config: str = "") -> None:
         self.folder = folder
@@ -69,7 +70,7 @@ class AlarmStand:
     # Processes
 
     def start_soft(self) -> None:
-        self.processes["soft"] = start([sys.executable, str(SOFT_IOC), f"{self.prefix}HV:", "3"], timeout=PATIENCE)
+        self.processes["soft"] = start([sys.executable, str(SOFT_IOC), f"{self.prefix}HV:"], timeout=PATIENCE)
 
     def start_alarms(self) -> None:
         self.processes["alarms"] = start(owl("ioc", "alarm"), timeout=PATIENCE, env=self.environment)
@@ -84,10 +85,14 @@ class AlarmStand:
 
     def put(self, name: str, value: float) -> None:
         """Write a PV of the soft IOC with a stock client."""
+        self.put_all({name: value})
+
+    def put_all(self, values: dict[str, float]) -> None:
+        """Write several."""
 
         async def write() -> None:
             try:
-                await caput(self.pv(name), value, wait=True, timeout=PATIENCE)
+                await caput([self.pv(name) for name in values], list(values.values()), wait=True, timeout=PATIENCE)
             finally:
                 purge_channel_caches()
 
@@ -116,11 +121,11 @@ class AlarmStand:
         assert run.out == ""
         return run.err
 
-    def child(self, *args: object) -> Run:
+    def child(self, *args: object, env: dict[str, str] | None = None) -> Run:
         """`owl alarm …` as a process of its own."""
         done = subprocess.run(
-            owl("alarm", *map(str, args)), env={**os.environ, **self.environment}, capture_output=True, text=True,
-            timeout=PATIENCE, stdin=subprocess.DEVNULL,
+            owl("alarm", *map(str, args)), env={**os.environ, **self.environment, **(env or {})}, capture_output=True,
+            text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return Run(done.returncode, done.stdout, done.stderr)
 
@@ -138,6 +143,21 @@ class AlarmStand:
         """The rows of the table by the PV's name without prefix."""
         rows = self.ok("active", "--json").json["alarms"]
         return {row["pv"].removeprefix(f"{self.prefix}HV:"): row for row in rows}
+
+    def calm(self) -> None:
+        """Nothing is in alarm, latched, or put aside."""
+        self.put_all(dict.fromkeys(("L01:IMon", "L02:IMon", "L03:IMon"), 0.0))
+
+        def well(tree: dict[str, Any]) -> bool:
+            return all(node.get("current", "OK") == "OK" for node in walk(tree))
+
+        tree = self.until(lambda tree: well(tree) and tree, "tree", what="all PVs are well")
+        if tree["suppressed"]:
+            self.ok("unshelve", "/")
+            self.ok("enable", "/")
+        if any(node["severity"] != "OK" for node in walk(tree)) or tree["suppressed"]:
+            self.ok("ack", "/")
+            self.until(lambda form: not form["alarms"], "active", what="nothing is in alarm")
 
     def until_active(self, name: str, severity: str | None) -> dict[str, Any]:
         """Wait until an alarm has this severity; None: until it is not in the table."""

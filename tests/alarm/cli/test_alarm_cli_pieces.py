@@ -140,8 +140,9 @@ def test_a_pv_leaves_its_old_place():
 
 
 def test_a_replacing_import_removes_the_rest():
-    found = _plan([ROOT, Item("/DEMO/HV", AreaConfig()), Item("/DEMO/HV/L07", AreaConfig()), ALARM, GAS], [ALARM], True)
-    assert [item.path for item in found.removed] == ["/DEMO/GAS/P"] and not found.added and not found.changed
+    found = _plan([ROOT, HV, ALARM, GAS], [ALARM], True)
+    assert [item.path for item in found.removed] == ["/DEMO/GAS/P", "/DEMO/GAS"] and not found.added
+    assert [change.path for change in found.changed] == ["/DEMO/HV"]  # it stays, without its guidance
 
 
 # Edits
@@ -183,7 +184,7 @@ def test_texts_of_an_editor():
 # Findings
 
 STATUS: dict[str, Any] = {
-    "Role": "Active", "Standby": "", "LogState": "ok", "LogBehind": 0, "StoreState": "ok", "KafkaState": "Off",
+    "Role": "Active", "Standby": "", "LogState": "OK", "LogBehind": 0, "StoreState": "OK", "KafkaState": "Off",
     "Flood": False, "Rate": 2, "Maint": False, "Notify": True, "Problems": [], "Chattering": [],
 }  # fmt: skip
 
