@@ -22,11 +22,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from support import free_port
+
+if TYPE_CHECKING:
+    from db.schema import Schema
 
 KINDS = ("sqlite", "postgresql", "mariadb")
 PATIENCE = 120.0
@@ -341,14 +344,16 @@ class MariaDB(Server):
                 cursor.execute(f"SHOW CREATE TRIGGER `{trigger}`")
                 sql_mode, text = cursor.fetchone()[1:3]
                 made += [f"SET sql_mode = '{sql_mode}'", text]
-            cursor.execute("SELECT version_num FROM alembic_version")
-            made.append(f"INSERT INTO alembic_version VALUES ('{cursor.fetchone()[0]}')")
+            cursor.execute("SHOW TABLES LIKE '%\\_version'")
+            for (table,) in cursor.fetchall():
+                cursor.execute(f"SELECT version_num FROM {table}")
+                made.append(f"INSERT INTO {table} VALUES ('{cursor.fetchone()[0]}')")
         return "; ".join(made)
 
 
 SERVERS: dict[str, type[Server]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
 _running: dict[str, Server] = {}
-_templates: dict[str, str] = {}
+_templates: dict[tuple[str, str], str] = {}
 _folder: Path | None = None
 
 
@@ -379,14 +384,21 @@ def fresh_url(kind: str) -> str:
     return server(kind).fresh_url()
 
 
-def ready_url(kind: str) -> str:
-    """The URL of a new database with all tables: a copy of one that was migrated once. Skips as `fresh_url`."""
-    if kind not in _templates:
-        from db.database import Database
+def ready_url(kind: str, schema: Schema | None = None) -> str:
+    """The URL of a new database with all tables: a copy of one that was migrated once. Skips as `fresh_url`.
 
-        _templates[kind] = fresh_url(kind)
-        Database.open(_templates[kind]).close()
-    template = _templates[kind]
+    `schema`: of other tables than those of runkeys.
+    """
+    from db.database import Database
+    from db.schema import RUNKEYS
+
+    schema = schema or RUNKEYS
+    key = (kind, schema.versions)
+    if key not in _templates:
+        url = fresh_url(kind)
+        Database.open(url, schema=schema).close()
+        _templates[key] = url
+    template = _templates[key]
     if kind != "sqlite":
         return server(kind).copy_url(template)
     url = fresh_url(kind)
