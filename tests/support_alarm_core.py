@@ -15,6 +15,7 @@ from iocs.alarm.tree import AlarmTree, Area, Leaf
 FRED = Person("fred", "cons1")
 ANNA = Person("anna", "cons2")
 
+START_NS = 1_795_132_800 * SECOND
 CA = {"OK": 0, "MINOR": 1, "MAJOR": 2, "INVALID": 3, "UNDEFINED": 8}
 
 
@@ -73,8 +74,8 @@ class Record(Listener):
 class Stand:
     """A tree with its clock and record; `set(pv, "MAJOR")` is the PV's word."""
 
-    def __init__(self, items: Sequence[Item] = (), **options: Any) -> None:
-        self.clock = VirtualClock()
+    def __init__(self, items: Sequence[Item] = (), start_ns: int = START_NS, **options: Any) -> None:
+        self.clock = VirtualClock(start_ns)
         self.tree = AlarmTree("DEMO", self.clock, **options)
         self.tree.load(items)
         self.record = Record()

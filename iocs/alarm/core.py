@@ -59,7 +59,7 @@ class Core:
             leaf.since_ns = 0
         if leaf.acknowledged_by is not None and (severity is OK or severity.active):
             leaf.acknowledged_by = None
-        if came:
+        if came and not leaf.reasons:
             self.chatter.came(leaf)
         raised = raised and not leaf.reasons
         if new and not leaf.reasons:
@@ -157,7 +157,10 @@ class Core:
             alarm = leaf.alarm
             if alarm.severity is not OK and not leaf.since_ns:
                 leaf.since_ns = self._sane(alarm.time_ns)
-            self.settle(leaf, before, alarm.severity.active and not leaf.reasons)
+            raised = alarm.severity.active and not leaf.reasons
+            if raised:
+                self.chatter.came(leaf)
+            self.settle(leaf, before, raised)
         self.masks.check()
 
     # -- the rest --------------------------------------------------------------------------------------------------

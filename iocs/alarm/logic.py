@@ -117,8 +117,11 @@ class AlarmLogic:
             self.saved = new
             return
         previous, self.current = self.current, new
+        if self.pending is not None and self._timer is None:  # from before a restart
+            self._arm()
+        if self.held is not None and self._off_timer is None:
+            self._arm_off()
         if new.severity is previous.severity and new.message == previous.message:
-            self._confirmed()
             return
         if new.severity is OK and self.off_delay > 0 and (self.held or self.alarm.severity is not OK):
             if self.held is None:
@@ -265,13 +268,6 @@ class AlarmLogic:
         self._release()
         if previous is not None:
             self._process(previous, self.current)
-
-    def _confirmed(self) -> None:
-        """After a restart, timers wait for the first word of the PV."""
-        if self.pending is not None and self._timer is None:
-            self._arm()
-        if self.held is not None and self._off_timer is None:
-            self._arm_off()
 
     def reconfigured(self, old: LeafConfig) -> None:
         """`config` or `off_delay` are others; the state stays, and what waits goes by the new times."""

@@ -14,7 +14,7 @@ from iocs.alarm.clock import SECOND
 from iocs.alarm.core import Core
 from iocs.alarm.events import Person, State
 from iocs.alarm.logic import INITIAL, AlarmLogic
-from iocs.alarm.nodes import FILTERED, MASKED, SHELVED, Leaf, Shelf
+from iocs.alarm.nodes import DISABLED, FILTERED, MASKED, SHELVED, Leaf, Shelf
 from iocs.alarm.severity import AlarmSeverity
 from iocs.alarm.suppression import Suppression
 
@@ -56,7 +56,7 @@ def of_leaf(leaf: Leaf, core: Core) -> dict[str, Any]:
     if leaf.shelf is not None:
         found["shelf"] = _shelf_form(leaf.shelf)
     for name, reason in (("filtered", FILTERED), ("masked", MASKED)):
-        if leaf.reasons & reason and leaf.logic.enabled:
+        if leaf.reasons & reason:
             found[name] = True
     if core.masks.exempt(leaf):
         found["came_first"] = True
@@ -117,10 +117,6 @@ def _restore_leaf(leaf: Leaf, form: Mapping[str, Any], core: Core, suppression: 
         _restore_logic(logic, states, form)
         leaf.since_ns = int(form.get("since", 0))
         leaf.acknowledged_by = by
-        if form.get("filtered") and leaf.config.filter and not core.context.compatible:
-            leaf.reasons |= FILTERED
-        if form.get("masked") and leaf.extras.masked_by:
-            leaf.reasons |= MASKED
         if form.get("came_first") and leaf.extras.masked_by:
             core.masks.keep_visible(leaf)
         chatter = form.get("chatter")
@@ -128,11 +124,14 @@ def _restore_leaf(leaf: Leaf, form: Mapping[str, Any], core: Core, suppression: 
             times = tuple(int(each) for each in chatter["times"])
             if times:
                 core.chatter.restore(leaf, times, int(chatter["announced"]), bool(chatter["owed"]), GRACE / SECOND)
+    if form.get("filtered") and leaf.config.filter and not core.context.compatible:
+        leaf.reasons |= FILTERED
+    if form.get("masked") and leaf.extras.masked_by:
+        leaf.reasons |= MASKED
     if shelf is not None:
         leaf.reasons |= SHELVED
         suppression.restore_shelf(leaf, shelf, core.clock.now_ns() + GRACE)
-    if leaf.logic.enabled:
-        leaf.logic.suppressed = leaf.reasons != 0
+    leaf.logic.suppressed = bool(leaf.reasons & ~DISABLED)
     core.recount(leaf)
 
 

@@ -34,6 +34,33 @@ def test_consequences_are_masked_and_raised_if_they_stay() -> None:
     assert at.record.texts == ["MAJOR Alarm: Crate", "MAJOR Alarm: B"]
 
 
+def test_a_consequence_is_not_said_before_what_waits_for_its_delay() -> None:
+    at = Stand([leaf_item("Crate", delay=5), leaf_item("A", extras=CRATE)])
+    at.set("Crate", "MAJOR")
+    at.clock.advance(1)
+    at.set("A", "MAJOR")
+    assert states(at, "Crate", "A") == ["OnDelayed", "Masked"]
+    at.clock.advance(4)
+    assert (states(at, "Crate", "A"), at.record.texts) == (["Active", "Masked"], ["MAJOR Alarm: Crate"])
+    at = Stand([leaf_item("Crate", delay=5), leaf_item("A", extras=CRATE)])
+    at.set("Crate", "MAJOR")
+    at.set("A", "MAJOR")
+    at.set("Crate", "OK")
+    assert at.record.texts == ["MAJOR Alarm: A"], "that was no reason"
+
+
+def test_a_mask_that_comes_and_goes_makes_what_it_masks_chatter() -> None:
+    at = crate()
+    for _ in range(10):
+        at.set("Crate", "MAJOR")
+        at.set("A", "MAJOR")
+        at.set("Crate", "OK")
+        at.tree.acknowledge("/DEMO/HV/Crate", FRED)
+        at.clock.advance(3)
+    assert at.record.texts.count("MAJOR Alarm: A") == 2
+    assert at.leaf("A").chattering
+
+
 def test_an_alarm_that_is_only_latched_masks_nothing() -> None:
     at = crate()
     at.set("Crate", "MAJOR")

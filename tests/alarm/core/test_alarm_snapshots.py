@@ -108,6 +108,16 @@ def test_a_delay_is_over_only_when_the_pv_says_that_it_lasted() -> None:
     assert new.record.texts[-1] == "MAJOR Alarm: Delayed"
 
 
+def test_delays_go_on_whatever_the_first_word_is() -> None:
+    old = before()
+    new = restart(old)
+    new.set("Delayed", "MAJOR", "OTHER")
+    new.set("OffDelayed", "OK", "OTHER")
+    assert new.state("OffDelayed") == "ActiveOffDelayed"
+    new.clock.advance(7)
+    assert (new.alarm("Delayed"), new.state("OffDelayed")) == ("MAJOR", "ActiveLatched")
+
+
 def test_what_happened_meanwhile_is_seen() -> None:
     new = restart(before())
     new.set("Fine", "MAJOR")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support_alarm_core import ANNA, FRED, Stand, leaf_item
 
@@ -12,7 +14,7 @@ from iocs.alarm.tree import NoSuchPath
 A, B = "/DEMO/HV/A", "/DEMO/HV/B"
 
 
-def stand(**options: object) -> Stand:
+def stand(**options: Any) -> Stand:
     return Stand([leaf_item("A"), leaf_item("B"), leaf_item("C", "TEMP")], **options)
 
 

@@ -1,6 +1,6 @@
 """The conformance vectors that Phoebus' own unit tests amount to, in both ways of the switch.
 
-A step is one of: `SEV` or `SEV/message` (the PV says so), `ack`, `unack`, `disable`, `enable`, `maintenance`, `+seconds`.
+A step is one of: `SEV` or `SEV/message` (the PV says so), `ack`, `unack`, `disable`, `enable`, `maintenance`, `+s`.
 Then `->` what the alarm is, with `A` when it was announced by the step, `=` when nothing was published, `!n` for n
 publications.
 """
