@@ -49,18 +49,6 @@ def test_a_consequence_is_not_said_before_what_waits_for_its_delay() -> None:
     assert at.record.texts == ["MAJOR Alarm: A"], "that was no reason"
 
 
-def test_a_mask_that_comes_and_goes_makes_what_it_masks_chatter() -> None:
-    at = crate()
-    for _ in range(10):
-        at.set("Crate", "MAJOR")
-        at.set("A", "MAJOR")
-        at.set("Crate", "OK")
-        at.tree.acknowledge("/DEMO/HV/Crate", FRED)
-        at.clock.advance(3)
-    assert at.record.texts.count("MAJOR Alarm: A") == 2
-    assert at.leaf("A").chattering
-
-
 def test_an_alarm_that_is_only_latched_masks_nothing() -> None:
     at = crate()
     at.set("Crate", "MAJOR")

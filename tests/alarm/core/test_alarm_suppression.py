@@ -270,6 +270,17 @@ def test_a_filter_does_not_lose_what_nobody_has_seen() -> None:
     assert at.alarm("A") == "OK"
 
 
+def test_what_a_flapping_filter_raises_again_and_again_chatters() -> None:
+    at = Stand([leaf_item("A", filter="Beam > 0")])
+    at.set("A", "MAJOR")
+    for _ in range(10):
+        at.clock.advance(3)
+        at.tree.set_filter(at.leaf("A"), False)
+        at.tree.set_filter(at.leaf("A"), True)
+    assert at.record.texts == ["MAJOR Alarm: A"] * 2
+    assert at.leaf("A").chattering
+
+
 def test_compatible_a_filter_disables_and_a_latch_is_gone() -> None:
     at = Stand([leaf_item("A", filter="Beam > 0")], compatible=True)
     at.set("A", "MAJOR")
