@@ -37,7 +37,7 @@ class Following:
         self.tree, self.catalogues, self.follower = tree, catalogues, follower
 
     def pvs(self) -> list[str]:
-        return sorted(leaf.pv for leaf in self.tree.leaves())
+        return sorted(leaf.pv for leaf in self.tree.leaves() if ":IOC:" not in leaf.pv)
 
 
 @asynccontextmanager
