@@ -102,6 +102,12 @@ class EventWriter:
             return len(self._queue) + flight + self._spool.rows
 
     @property
+    def unsafe(self) -> int:
+        """Events that neither the database nor the disk has yet: a power cut would lose them."""
+        with self._condition:
+            return len(self._queue) + (0 if self._flight_spooled else len(self._flight))
+
+    @property
     def lost(self) -> int:
         """Events that neither database nor disk took, that the database refused, or that the disk damaged."""
         return self._lost + self._spool.damaged
