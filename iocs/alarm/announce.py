@@ -38,7 +38,7 @@ class Announcer:
 
     Within `WINDOW` the first `FLURRY` alarms are said at once. Those that come later in it wait for its end: they are
     said then, in one sentence when they are more than `FLURRY`. What stands out is said at once always.
-    While `flood` is True the window is `FLOOD_WINDOW`, and what is important does not wait either.
+    While `flood` is True the window is `FLOOD_WINDOW`, and `FLURRY` more are said at once if they are important.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Announcer:
         """`state`: the root's severity and how many alarms wait for somebody. `compatible`: all are said one by one."""
         self._clock, self._root, self._say, self._state, self._compatible = clock, root, say, state, compatible
         self._waiting: list[Annunciation] = []
-        self._said = 0
+        self._said = self._important = 0
         self._window: Timer | None = None
         self._nag: Timer | None = None
         self._nag_period = 0.0
@@ -86,19 +86,21 @@ class Announcer:
         self._now(Annunciation(self._root, severity, said, standout, self._clock.now_ns()))
 
     def alarm(self, path: str, description: str, severity: AlarmSeverity, important: bool = False) -> None:
-        """Say that an alarm has come. `important`: it is not to wait in a flood."""
+        """Say that an alarm has come. `important`: it is to wait less in a flood."""
         text, standout = spoken(description, severity)
         found = Annunciation(path, severity, text, standout, self._clock.now_ns())
-        if self._compatible or standout or (important and self.flood):
+        if self._compatible or standout:
             self._now(found)
             return
-        if self._said < FLURRY:
-            self._said += 1
-            self._open()
-            self._now(found)
-            return
-        self._waiting.append(found)
         self._open()
+        if important and self.flood and self._important < FLURRY:
+            self._important += 1
+            self._now(found)
+        elif self._said < FLURRY:
+            self._said += 1
+            self._now(found)
+        else:
+            self._waiting.append(found)
 
     def stop(self) -> None:
         """Nothing more is said; what waits is dropped."""
@@ -113,7 +115,8 @@ class Announcer:
             self._window = self._clock.call_later(FLOOD_WINDOW if self.flood else WINDOW, self._over)
 
     def _over(self) -> None:
-        waiting, self._waiting, self._window, self._said = self._waiting, [], None, 0
+        waiting, self._waiting = self._waiting, []
+        self._window, self._said, self._important = None, 0, 0
         if not waiting:
             return
         if len(waiting) > FLURRY:

@@ -127,7 +127,7 @@ class Core:
 
     def suppress(self, leaf: Leaf, reason: int) -> None:
         """The alarm is suppressed for one more reason."""
-        if leaf.reasons & reason:
+        if leaf.reasons & reason or leaf.logic.owner is not leaf:
             return
         others = leaf.reasons & ~self._disables
         leaf.reasons |= reason
@@ -141,7 +141,7 @@ class Core:
 
     def resume(self, leaf: Leaf, reason: int) -> None:
         """A reason is gone. With the last one, an alarm that is up is raised if nobody has acknowledged it."""
-        if not leaf.reasons & reason:
+        if not leaf.reasons & reason or leaf.logic.owner is not leaf:
             return
         leaf.reasons &= ~reason
         before = leaf.alarm

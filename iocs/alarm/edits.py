@@ -54,6 +54,7 @@ def end(leaf: Leaf, core: Core, suppression: Suppression) -> None:
     leaf.live = False
     core.masks.count(leaf)
     core.in_alarm.pop(leaf, None)
+    leaf.logic.owner = None  # whatever its PV says on its way out concerns nobody
 
 
 def put_area(area: Area, item: Item, new: bool, who: Person, core: Core) -> None:

@@ -25,7 +25,10 @@ class State:
 
 
 class Effective(enum.IntEnum):
-    """The state of an alarm as JAWS names them, the first that applies; `Shelved…` with a return by itself or not."""
+    """The state of an alarm as JAWS names them; `Shelved…` with a return by itself or not.
+
+    Why it is suppressed goes first: disabled, filtered (or out of its mode), masked, shelved. Then what it is.
+    """
 
     Normal = 0
     Active = 1
@@ -59,7 +62,10 @@ SERVER = Person("alarm-server", "")
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Somebody's act: acknowledge, unacknowledge, shelve, unshelve, disable, enable, configure, delete, mode, notify."""
+    """Somebody's act: acknowledge, unacknowledge, shelve, unshelve, disable, enable, configure, delete, mode, notify.
+
+    An act on an area is told for the area, then for each alarm that it concerns. `server`: a flood begins or ends.
+    """
 
     action: str
     path: str

@@ -100,11 +100,12 @@ class ChatterWatch:
 
     def _arm(self, leaf: Leaf, chatter: Chatter, least: float = 0.0) -> None:
         left = (chatter.times[0] - self._clock.now_ns()) / SECOND + self._rule.seconds
-        chatter.timer = self._clock.call_later(max(left, least) + 0.001, lambda: self._look(leaf, chatter))
+        left = max(min(left, self._rule.seconds), least)  # the clock may have been set meanwhile
+        chatter.timer = self._clock.call_later(left + 0.001, lambda: self._look(leaf, chatter))
 
     def _look(self, leaf: Leaf, chatter: Chatter) -> None:
         chatter.timer = None
-        if self._clock.now_ns() - chatter.times[0] <= round(self._rule.seconds * SECOND):
+        if 0 <= self._clock.now_ns() - chatter.times[0] <= round(self._rule.seconds * SECOND):
             self._arm(leaf, chatter)
             return
         chatter.on = False
@@ -171,8 +172,9 @@ class FloodWatch:
             self._changed()
 
     def _drop(self) -> None:
-        old = self._clock.now_ns() - round(self._rule.seconds * SECOND)
-        while self._times and self._times[0] < old:
+        now = self._clock.now_ns()
+        old = now - round(self._rule.seconds * SECOND)
+        while self._times and not old <= self._times[0] <= now:  # the clock may have been set back meanwhile
             self._times.popleft()
 
     def _arm(self) -> None:

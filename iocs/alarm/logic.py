@@ -24,20 +24,24 @@ from typing import TypeAlias
 from iocs.alarm.clock import SECOND, Clock, Timer
 from iocs.alarm.events import State
 from iocs.alarm.items import LeafConfig
+from iocs.alarm.judgement import (
+    CLEARED,
+    DISABLED,
+    DISCONNECTED,
+    INITIAL,
+    PRIORITY,
+    acknowledged,
+    cleared,
+    combined,
+    lost,
+    unacknowledged,
+    with_severity,
+)
 from iocs.alarm.severity import AlarmSeverity
 
-OK, INVALID, UNDEFINED = AlarmSeverity.OK, AlarmSeverity.INVALID, AlarmSeverity.UNDEFINED
-MINOR = AlarmSeverity.MINOR
-PRIORITY = tuple(severity.priority for severity in AlarmSeverity)
-"""By severity: which of two states of an alarm wins."""
+__all__ = ["CLEARED", "DISABLED", "DISCONNECTED", "INITIAL", "PRIORITY", "AlarmLogic", "Context", "lost"]
 
-CLEARED = "OK"
-DISABLED = "Disabled"
-DISCONNECTED = "Disconnected"
-"""Messages that are not of a PV."""
-
-INITIAL = State(OK, "", "", 0)
-"""Before a PV has said anything."""
+OK, INVALID = AlarmSeverity.OK, AlarmSeverity.INVALID
 
 Changed: TypeAlias = "Callable[[AlarmLogic, State, bool, bool], None]"
 """Called with the logic, its alarm state before, whether it was raised, and whether the PV has gone into alarm."""
@@ -51,16 +55,6 @@ class Context:
     changed: Changed
     compatible: bool = False
     maintenance: bool = False
-
-
-def lost(state: State) -> bool:
-    """It says that the connection to the PV is lost (acknowledged or not)."""
-    return state.message == DISCONNECTED and state.severity.unacknowledged is UNDEFINED
-
-
-def with_severity(state: State, severity: AlarmSeverity) -> State:
-    """The same with another severity."""
-    return state if state.severity is severity else State(severity, state.message, state.value, state.time_ns)
 
 
 class AlarmLogic:
@@ -105,6 +99,11 @@ class AlarmLogic:
         return self.pending is not None
 
     @property
+    def latches(self) -> bool:
+        """What it becomes now stays until somebody acknowledges it."""
+        return self.config.latching and not self.suppressed
+
+    @property
     def counted(self) -> State:
         """What the PV says, an OK that has not lasted for the off-delay left out."""
         return self.held or self.current
@@ -146,7 +145,7 @@ class AlarmLogic:
             clears = severity is OK and not before.severity.active
             leaves = context.maintenance and severity < INVALID and PRIORITY[before.severity] >= PRIORITY[INVALID]
             if clears or leaves:
-                self._set(State(OK, CLEARED, new.value, new.time_ns))
+                self._set(cleared(new))
                 self._cancel()
             raised = self._update(new, self.config.delay > 0)
         came = new.severity is not OK and previous.severity is OK and self.pending is None
@@ -161,7 +160,7 @@ class AlarmLogic:
                 self._cancel()
                 pending = None
         base, latch = (alarm, self.latch) if pending is None else (pending, self.pending_latch)
-        found = self._combine(base, latch, new)
+        found = combined(base, latch, new, self.latches)
         if found is None:
             return False
         if with_delay and new.severity is not OK:
@@ -175,15 +174,6 @@ class AlarmLogic:
             self.count_times = ()
         return self._raise(*found)
 
-    def _combine(self, base: State, latch: bool, new: State) -> tuple[State, bool] | None:
-        """The state and latch flag of an alarm of state `base` whose PV says `new`; None: no other."""
-        higher = PRIORITY[new.severity] > PRIORITY[base.severity]
-        if self.config.latching and not self.suppressed:
-            if higher:
-                return new, True
-            return (base, False) if latch else None
-        return (new, False) if higher or base.severity.active else None
-
     def _raise(self, state: State, latch: bool) -> bool:
         raised = PRIORITY[state.severity] > PRIORITY[self.alarm.severity]
         hidden = self.hidden if lost(state) else None
@@ -196,11 +186,10 @@ class AlarmLogic:
     def _uncover(self, hidden: State, new: State) -> bool:
         """The PV is connected again. What an unacknowledged alarm says now goes before the lost connection."""
         if new.severity is OK and not hidden.severity.active:
-            found: tuple[State, bool] = (State(OK, CLEARED, new.value, new.time_ns), False)
+            found: tuple[State, bool] = (cleared(new), False)
         else:
-            found = self._combine(hidden, False, new) or (hidden, False)
-        latched = self.config.latching and not self.suppressed and self.alarm.severity.active
-        if latched and not found[0].severity.active:
+            found = combined(hidden, False, new, self.latches) or (hidden, False)
+        if self.latches and self.alarm.severity.active and not found[0].severity.active:
             return False
         self._cancel()
         self._set(*found)
@@ -281,7 +270,7 @@ class AlarmLogic:
             self._gone()
         unlatched = old.latching and not config.latching and self.enabled
         if unlatched and before.severity.active and self.counted.severity is OK and self.current is not INITIAL:
-            self._set(State(OK, CLEARED, self.current.value, self.current.time_ns))
+            self._set(cleared(self.current))
             self._publish(before, False, False)
 
     def restart(self) -> None:
@@ -309,7 +298,7 @@ class AlarmLogic:
     def acknowledge(self, on: bool = True) -> bool:
         """Somebody knows (or takes that back); True if the alarm changed by it.
 
-        An alarm whose PV is OK is over with that. One whose PV is better than it was becomes what the PV is.
+        See `judgement.acknowledged` and `unacknowledged`.
         """
         before = self.alarm
         after = self._acknowledged(on)
@@ -327,26 +316,13 @@ class AlarmLogic:
         return self._acknowledged(on) is not None
 
     def _acknowledged(self, on: bool) -> State | None:
-        alarm, now = self.alarm, self.counted
-        severity = alarm.severity
         if not self.enabled:
             return None
-        if not on:
-            if self.context.compatible:
-                found = with_severity(now, now.severity.unacknowledged)
-            elif severity is OK or severity.active:
-                return None
-            else:
-                found = now if now.severity is not OK else with_severity(alarm, severity.unacknowledged)
-        elif severity is OK:
-            return alarm if self.kept is not None else None
-        elif now.severity is OK:
-            return State(OK, CLEARED, now.value, now.time_ns)
-        elif now.severity < severity:
-            found = with_severity(now, now.severity.acknowledged)
+        if on:
+            found = acknowledged(self.alarm, self.counted)
         else:
-            found = with_severity(alarm, severity.acknowledged)
-        return None if found == alarm and self.kept is None else found
+            found = unacknowledged(self.alarm, self.counted, self.context.compatible)
+        return None if found == self.alarm and not (on and self.kept) else found
 
     def disable(self) -> None:
         """Its PV counts no more; the alarm is OK "Disabled"."""
@@ -395,7 +371,7 @@ class AlarmLogic:
             return
         self.kept = None
         if alarm.severity.active and self.counted.severity is OK and self.current is not INITIAL:
-            self._set(State(OK, CLEARED, self.current.value, self.current.time_ns))
+            self._set(cleared(self.current))
             self._publish(alarm, False, False)
 
     def resume(self) -> None:

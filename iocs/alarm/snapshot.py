@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from iocs.alarm import bursts
 from iocs.alarm.clock import SECOND
 from iocs.alarm.core import Core
 from iocs.alarm.events import Person, State
@@ -106,6 +107,8 @@ def restore(tree: AlarmTree, found: Mapping[str, Any], core: Core, suppression: 
             if leaf.extras.masked_by:
                 core.masks.look_at(leaf)
         core.masks.check()
+        for leaf in sorted(core.in_alarm, key=lambda leaf: leaf.since_ns):
+            bursts.note(leaf)
 
 
 def _restore_leaf(leaf: Leaf, form: Mapping[str, Any], core: Core, suppression: Suppression) -> None:

@@ -14,7 +14,7 @@ from iocs.alarm.core import Core
 from iocs.alarm.events import Listener, Person, State
 from iocs.alarm.flood import ChatterRule, FloodRule
 from iocs.alarm.items import ConfigError, Item, LeafConfig
-from iocs.alarm.logic import DISCONNECTED, INVALID, UNDEFINED
+from iocs.alarm.judgement import DISCONNECTED, INVALID, UNDEFINED
 from iocs.alarm.nodes import Area, Leaf, Node, Shelf
 from iocs.alarm.severity import from_epics
 from iocs.alarm.structure import NoSuchPath, Structure

@@ -195,6 +195,19 @@ def test_a_removed_alarm_has_no_timers() -> None:
     assert at.clock.pending == 0
 
 
+def test_what_the_pv_of_a_removed_alarm_says_concerns_nobody() -> None:
+    at = Stand([leaf_item("A", filter="Beam > 0"), leaf_item("B")])
+    gone = at.leaf("A")
+    at.tree.remove("/DEMO/HV/A", FRED)
+    at.record.clear()
+    at.tree.update(gone, 2, "HIHI_ALARM", "1", at.clock.now_ns())
+    at.tree.disconnected(gone, at.clock.now_ns())
+    at.tree.set_filter(gone, False)
+    at.tree.set_filter(gone, True)
+    assert at.record.order == []
+    assert at.counts() == ("OK", 0, 0, 0, 1)
+
+
 def test_the_table_has_the_worst_and_newest_first() -> None:
     at = Stand([leaf_item(pv) for pv in "ABCDE"])
     for number, (pv, severity) in enumerate((("A", "MAJOR"), ("B", "MINOR"), ("C", "MAJOR"), ("D", "INVALID"))):

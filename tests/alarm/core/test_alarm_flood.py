@@ -172,6 +172,20 @@ def test_what_is_not_annunciated_makes_no_flood() -> None:
     assert at.counts()[0] == "MAJOR"
 
 
+def test_a_clock_that_is_set_back_lengthens_nothing() -> None:
+    at = many(20)
+    flap(at, "A0", 5)
+    for number in range(20):
+        at.set(f"A{number}", "MAJOR")
+    assert at.tree.flood
+    assert at.leaf("A0").chattering
+    at.clock.set(at.after(-3600))
+    at.clock.advance(61)
+    assert not at.leaf("A0").chattering
+    at.clock.advance(600)
+    assert not at.tree.flood
+
+
 # -- first-out ---------------------------------------------------------------------------------------------------------
 
 

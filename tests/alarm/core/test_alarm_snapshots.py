@@ -168,6 +168,16 @@ def test_a_flood_goes_on() -> None:
     assert not new.tree.flood
 
 
+def test_what_came_first_is_known() -> None:
+    at = Stand([leaf_item(pv) for pv in "ABC"])
+    at.set("B", "MAJOR", seconds=-0.1)
+    at.set("A", "MAJOR", seconds=-0.5)
+    at.set("C", "MAJOR")
+    assert at.leaf("A").first_out
+    new = restart(at)
+    assert [new.leaf(pv).first_out for pv in "ABC"] == [True, False, False]
+
+
 def test_what_cannot_be_read_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     at = Stand([leaf_item("A"), leaf_item("B"), leaf_item("C"), leaf_item("D")])
     good = {"alarm": ["MAJOR", "m", "1", 5], "current": ["MAJOR", "m", "1", 5]}
