@@ -19,6 +19,8 @@ MAX_OUTPUT = 500
 MAX_WORDS = 2_000
 LOOK = 0.05
 """Seconds between two looks at whether it has ended."""
+DRAIN = 20
+"""Reads of what it has said before it ended; a pipe holds less."""
 _KEPT = ("HOME", "USER", "LOGNAME", "LANG", "TZ")
 
 
@@ -108,14 +110,16 @@ def _attend(process: subprocess.Popen[bytes], timeout: float) -> str:
                 _end(process)
                 raise TimeoutError(f"killed: not done within {timeout:g} s{_shown(kept)}")
             kept = _more(process, selector, kept, min(LOOK, left))
-        kept = _more(process, selector, kept, 0.0)
+        for _ in range(DRAIN):
+            kept = _more(process, selector, kept, 0.0)
     process.wait()
     return _shown(kept).removeprefix(": ")
 
 
 def _more(process: subprocess.Popen[bytes], selector: selectors.BaseSelector, kept: bytes, wait: float) -> bytes:
     if not selector.get_map():
-        time.sleep(wait)  # it has closed its output, and works on
+        if wait:
+            time.sleep(wait)  # it has closed its output, and works on
         return kept
     if process.stdout is not None and selector.select(wait):
         try:

@@ -73,7 +73,7 @@ class ActionsConfig(_Section):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
             parts = urlsplit(address)
-            if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.startswith("/"):
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path[:1] != "/" or parts.port == 0:
                 raise ValueError(f'{address!r} should be like "https://chat.lab/hooks/", with a path')
         return value
 

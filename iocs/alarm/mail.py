@@ -12,6 +12,8 @@ from email.utils import localtime, make_msgid
 from iocs.alarm.deadline import cut_off
 
 SMTP_PORT = 25
+GOODBYE = 1.0
+"""Seconds for taking leave of the server, which has the mail by then."""
 
 
 def message(sender: str, recipients: Sequence[str], subject: str, body: str) -> EmailMessage:
@@ -44,8 +46,8 @@ def send(host: str, mail: EmailMessage, timeout: float) -> str:
         with cut_off(lambda: server.sock, timeout):
             server.connect(*server_address(host))
             refused = server.send_message(mail)
-            with contextlib.suppress(OSError, smtplib.SMTPException):
-                server.quit()
+        with contextlib.suppress(OSError, smtplib.SMTPException), cut_off(lambda: server.sock, GOODBYE):
+            server.quit()
     finally:
         server.close()
     if refused:
@@ -59,8 +61,9 @@ def failure(error: Exception) -> str:
         return "; ".join(f"{to}: {_reason(code, text)}" for to, (code, text) in error.recipients.items())
     if isinstance(error, smtplib.SMTPResponseException):
         return _reason(error.smtp_code, error.smtp_error)
-    if isinstance(error, TimeoutError | smtplib.SMTPServerDisconnected):
-        return "no answer in time" if isinstance(error, TimeoutError) else "the connection ended without an answer"
+    late = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)  # smtplib wraps it
+    if late or isinstance(error, smtplib.SMTPServerDisconnected):
+        return "no answer in time" if late else "the connection ended without an answer"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
