@@ -51,12 +51,9 @@ class Node:
         """What is configured here."""
         return Item(self.path, self.config, self.extras)
 
-    def above(self) -> Iterator[Area]:
+    def above(self) -> tuple[Area, ...]:
         """The areas above, the nearest first."""
-        area = self.parent
-        while area is not None:
-            yield area
-            area = area.parent
+        return self.parent.line if self.parent is not None else ()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.path}>"
@@ -65,7 +62,7 @@ class Node:
 class Area(Node):
     """A folder of alarms. Its severity is the worst of the alarms below it that are not suppressed."""
 
-    __slots__ = ("_sorted", "burst", "config", "counts", "live", "live_ns", "nodes", "severity", "total")
+    __slots__ = ("_sorted", "burst", "config", "counts", "line", "live", "live_ns", "nodes", "severity", "total")
 
     config: AreaConfig
 
@@ -73,6 +70,8 @@ class Area(Node):
         self, path: str, name: str, parent: Area | None, config: AreaConfig, extras: Extras = NO_EXTRAS
     ) -> None:
         super().__init__(path, name, parent, config, extras)
+        self.line: tuple[Area, ...] = (self, *self.above())
+        """This area and those above."""
         self.nodes: dict[str, Area | Leaf] = {}
         self._sorted: tuple[Area | Leaf, ...] | None = None
         self.counts = [0] * (len(AlarmSeverity) + 1)

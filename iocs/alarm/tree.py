@@ -186,7 +186,7 @@ class AlarmTree:
         if isinstance(node, Area):
             for child in node.children:
                 self._remove(child, who)
-        above = list(node.above())
+        above = node.above()
         if isinstance(node, Leaf):
             edits.end(node, self._core, self._suppression)
         self._structure.remove(node)
