@@ -255,7 +255,16 @@ class AlarmClient:
     async def _read_json(self, name: str, timeout: float) -> Any:
         return _loads((await self._get([name], timeout))[0].label, name)
 
+    async def _present(self) -> None:
+        """NoServerError at once, rather than when a long time is over."""
+        try:
+            await self._ca.get(f"{self.prefix}IOC:HEARTBEAT", timeout=self.timeout)
+        except CaError:
+            raise self._nobody() from None
+
     async def _get(self, names: list[str], timeout: float = 0.0, as_string: bool = False) -> list[Reading]:
+        if timeout > self.timeout:
+            await self._present()
         try:
             return await self._ca.get(names, timeout=timeout or self.timeout, as_string=as_string)
         except CaTimeoutError as error:
@@ -264,6 +273,8 @@ class AlarmClient:
             raise AlarmError(str(error)) from None
 
     async def _put(self, name: str, value: Any, timeout: float = 0.0) -> None:
+        if timeout > self.timeout:
+            await self._present()
         try:
             await self._ca.put(name, value, timeout=timeout or self.timeout)
         except CaTimeoutError as error:
@@ -280,8 +291,11 @@ class AlarmClient:
         try:
             await self._ca.get(f"{self.prefix}IOC:HEARTBEAT", timeout=LOOK_TIME)
         except CaError:
-            return NoServerError(f"no alarm server answers at {self.prefix} (is the site running? `owl status`)")
+            return self._nobody()
         return AlarmError(f"the alarm server at {self.prefix} is there, but slow: {error}")
+
+    def _nobody(self) -> NoServerError:
+        return NoServerError(f"no alarm server answers at {self.prefix} (is the site running? `owl status`)")
 
     async def _reason(self, error: CaStatusError) -> str:
         """Why a put was refused: what the IOC itself says."""

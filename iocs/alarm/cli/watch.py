@@ -117,7 +117,7 @@ async def _live(client: AlarmClient, wanted: Callable[[Form], Form]) -> None:
 
     last: Form | None = None
     away: datetime | None = None
-    with Live(_screen(client.prefix, last, away, 24), screen=True, auto_refresh=False) as live:
+    with Live(_screen(client.prefix, last, away, 24), screen=True, auto_refresh=False, redirect_stdout=False) as live:
         async for form in client.follow():
             if form is None:
                 away = away or datetime.now()

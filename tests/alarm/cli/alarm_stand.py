@@ -39,7 +39,7 @@ class Run:
 
 
 class AlarmStand:
-    """A site `name` with an alarm IOC `ALM`; the soft IOC is its system `HV`, with L01:IMon to L03:IMon and its heartbeat as alarms."""
+    """A site with an alarm IOC `ALM`; its system `HV` is the soft IOC: heartbeat and L01:IMon … L03:IMon."""
 
     def __init__(self, folder: Path, config: str = "") -> None:
         self.folder = folder

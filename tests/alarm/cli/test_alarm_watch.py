@@ -1,0 +1,237 @@
+"""`owl alarm watch` through restarts, the Python client, completion, and what is said when no server is there."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from alarm_stand import PATIENCE, AlarmStand
+from support import ROOT, Process, owl, wait_until
+
+from iocs.alarm.client import AlarmClient, AlarmError, NoServerError, NoSuchItemError, RefusedError
+from iocs.alarm.items import ConfigError, Item, LeafConfig
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def documents(process: Process) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in process.log if line.startswith("{")]
+
+
+def last(process: Process, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait until the last document is as wanted."""
+
+    def found() -> dict[str, Any] | None:
+        lines = documents(process)
+        return lines[-1] if lines and condition(lines[-1]) else None
+
+    wait_until(found, PATIENCE, f"a document of {process.log[-3:]}")
+    return documents(process)[-1]
+
+
+class Terminal:
+    """A command on a terminal, and all that it has shown."""
+
+    def __init__(self, stand: AlarmStand, *args: str) -> None:
+        self._ours, theirs = pty.openpty()
+        env = {**os.environ, **stand.environment, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "30"}
+        env.pop("NO_COLOR", None)
+        argv = owl("alarm", *args)
+        self.process = subprocess.Popen(argv, env=env, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def until(self, text: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.shown:
+            assert time.monotonic() < deadline, f"waited for {text!r}: {self.shown[-3000:]!r}"
+            if select.select([self._ours], [], [], 1.0)[0]:
+                self.shown += self._decoder.decode(os.read(self._ours, 65536))
+
+    def forget(self) -> None:
+        self.shown = ""
+
+    def stop(self) -> int:
+        self.process.terminate()
+        while select.select([self._ours], [], [], 0.2)[0]:
+            try:
+                if not os.read(self._ours, 65536):
+                    break
+            except OSError:  # Linux: the other end is closed
+                break
+        code = self.process.wait(PATIENCE)
+        os.close(self._ours)
+        return code
+
+
+def test_watch_survives_a_restart_of_the_server(stand: AlarmStand):
+    env = stand.environment
+    as_json = Process(owl("alarm", "watch", "--json"), env)
+    lines = Process(owl("alarm", "watch", f"/{stand.name}/HV"), env)
+    live = Terminal(stand, "watch")
+    try:
+        live.until("no alarm")
+        last(as_json, lambda form: form["server"] and not form["alarms"])
+        stand.put("L01:IMon", 50.0)
+        form = last(as_json, lambda form: bool(form["alarms"]))
+        assert form["alarms"][0]["pv"] == stand.pv("L01:IMon")
+        live.until("◆ MAJOR")
+        wait_until(lambda: f"MAJOR         {stand.pv('L01:IMon')}" in lines.text(), PATIENCE)
+        stand.ok("ack", stand.pv("L01:IMon"))
+        last(as_json, lambda form: form["alarms"][0]["severity"] == "MAJOR_ACK")
+        live.until("1 acknowledged")
+
+        stand.processes.pop("alarms").kill()
+        last(as_json, lambda form: form == {"server": False})
+        live.until("THE ALARM SERVER IS AWAY")
+        live.until("what is above is old")
+        wait_until(lambda: "does not answer" in lines.text(), PATIENCE)
+        live.forget()
+        stand.start_alarms()
+        last(as_json, lambda form: form["server"] and [row["severity"] for row in form["alarms"]] == ["MAJOR_ACK"])
+        live.until("1 acknowledged")
+        stand.put("L01:IMon", 0.0)
+        last(as_json, lambda form: form["server"] and not form["alarms"])
+        live.until("no alarm")
+        wait_until(lambda: f"OK            {stand.pv('L01:IMon')}" in lines.text(), PATIENCE)
+    finally:
+        codes = [as_json.stop(), lines.stop(), live.stop()]
+    assert codes == [0, 0, 0]
+
+
+def test_watch_ends_by_itself(stand: AlarmStand):
+    run = stand.child("watch", "--json", "--for", "1.5")
+    assert run.code == 0 and json.loads(run.out.splitlines()[0])["server"]
+
+
+def complete(stand: AlarmStand, *words: str) -> list[str]:
+    """What is offered for the last of the words, by what a bash starts."""
+    environment = {
+        **os.environ,
+        **stand.environment,
+        "_OWL_COMPLETE": "complete_bash",
+        "COMP_WORDS": "\n".join(("owl", "alarm", *words)),
+        "COMP_CWORD": str(len(words) + 1),
+    }
+    argv = [sys.executable, "-c", "import sys; sys.argv = ['owl']; from owlshift.cli import main; main()"]
+    done = subprocess.run(argv, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stderr == ""
+    return [line for line in done.stdout.splitlines() if line]
+
+
+def test_the_tab_key(stand: AlarmStand, nowhere: AlarmStand):
+    name = stand.name
+    assert complete(stand, "show", "/") == [f"/{name}", f"/{name}/"]
+    assert complete(stand, "ack", f"/{name}/HV/L0")[:2] == [f"/{name}/HV/L01", f"/{name}/HV/L01/"]
+    assert complete(stand, "ack", stand.pv("L01")) == [stand.pv("L01:IMon")]
+    assert complete(stand, "log", "--kind", "shel") == ["shelve"]
+    assert complete(nowhere, "show", "/") == []
+
+
+# The client
+
+
+@pytest.fixture
+async def client(stand: AlarmStand) -> AsyncIterator[AlarmClient]:
+    async with AlarmClient(f"{stand.prefix}ALM") as client:
+        yield client
+
+
+async def test_what_a_script_does(stand: AlarmStand, client: AlarmClient):
+    pv, path = stand.pv("L02:IMon"), stand.path("L02:IMon")
+    assert await client.find(pv) == await client.find(path) == f"{stand.prefix}ALM:HV:L02:IMon"
+    assert await client.find("/") == f"{stand.prefix}ALM" and await client.path_of(pv) == path
+    until = datetime.now(UTC) + timedelta(hours=1)
+    await client.shelve(pv, "a script", until=until)
+    (shelf,) = (await client.shelves())["shelves"]
+    assert shelf["until"].startswith(f"{until:%Y-%m-%dT%H:%M}")
+    await client.shelve(pv, "a script", seconds=0.0, one_shot=True)
+    await client.unshelve(pv)
+    assert (await client.shelves())["shelves"] == []
+    for wrong in ({}, {"seconds": 1.0, "one_shot": True}, {"until": datetime(2090, 1, 1)}):
+        with pytest.raises(ValueError):
+            await client.shelve(pv, "x", **wrong)
+    with pytest.raises(ValueError):
+        await client.shelve(pv, "  ", seconds=10)
+    with pytest.raises(RefusedError, match="it may be shelved until"):
+        await client.shelve(pv, "x", seconds=3e6)
+    with pytest.raises(NoSuchItemError) as caught:
+        await client.acknowledge(f"{pv}s")
+    assert pv in caught.value.near
+
+
+async def test_what_is_configured_by_a_script(stand: AlarmStand, client: AlarmClient):
+    before = await client.items()
+    path = f"/{stand.name}/Other/{stand.pv('X:State')}"
+    await client.put_items([Item(path, LeafConfig("new"))])
+    assert [item.path for item in await client.items(f"/{stand.name}/Other")][-1] == path
+    with pytest.raises(RefusedError, match="filter"):
+        await client.put_items([Item(f"{path}2", LeafConfig("x")), Item(path, LeafConfig("x", filter="1 +"))])
+    with pytest.raises(RefusedError):
+        await client.put_items([Item(f"/{stand.name}/Again/{stand.pv('X:State')}", LeafConfig())])
+    await client.remove([f"/{stand.name}/Other"])
+    assert await client.items() == before
+    await client.change([], [])
+    status = await client.status()
+    assert (status["Role"], status["NTotal"], status["Notify"], status["Problems"]) == ("Active", 4, True, [])
+
+
+async def test_the_table_is_followed(stand: AlarmStand, client: AlarmClient):
+    tables = client.follow()
+    first = await asyncio.wait_for(anext(tables), PATIENCE)
+    assert first is not None and first["alarms"] == []
+    await asyncio.to_thread(stand.put, "L03:IMon", 50.0)
+    while not (table := await asyncio.wait_for(anext(tables), PATIENCE)) or not table["alarms"]:
+        pass
+    assert table["alarms"][0]["pv"] == stand.pv("L03:IMon")
+    await tables.aclose()
+
+
+# Nobody there
+
+
+def test_no_server(nowhere: AlarmStand):
+    said = f"owl: no alarm server answers at {nowhere.prefix}ALM: (is the site running? `owl status`)\n"
+    assert nowhere.no(1, "active", "--json") == said
+    assert "alarms" in nowhere.no(1, "log")
+    run = nowhere("check")
+    assert run.code == 1 and "WRONG  server: no alarm server answers" in run.out and "database" in run.out
+    watched = nowhere("watch", "--for", "3.5")
+    assert watched.code == 0 and "does not answer" in watched.out
+
+
+async def test_no_server_for_a_script(nowhere: AlarmStand):
+    async with AlarmClient(f"{nowhere.prefix}ALM:", timeout=0.5) as client:
+        with pytest.raises(NoServerError):
+            await client.active()
+        with pytest.raises(AlarmError):
+            await client.acknowledge("/x")
+
+
+def test_another_site(nowhere: AlarmStand):
+    assert "no such alarm IOC (ALM)" in nowhere.no(2, "active", "--system", "XX")
+    text = nowhere.site_file.read_text()
+    nowhere.site_file.write_text(text.replace('kind = "alarm"', 'kind = "runkey"').partition("[ioc.config]")[0])
+    assert "no such alarm IOC (none)" in nowhere.no(2, "active")
+    nowhere.site_file.write_text("[site")
+    assert "problem in the site file" in nowhere.no(2, "active")
+
+
+def test_what_the_server_says_can_be_trusted():
+    from iocs.alarm.client import _loads
+
+    with pytest.raises(AlarmError, match="is no JSON"):
+        _loads("{", "X:Active")
+    assert issubclass(ConfigError, ValueError)
