@@ -97,16 +97,17 @@ class Reader:
 
     def short(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(source, times) of alarms that came so often within a minute, and of others that were gone within one."""
+        order = "PARTITION BY source ORDER BY time_ns"
+        frame = f"{order} RANGE BETWEEN {MINUTE} PRECEDING AND CURRENT ROW"
+        # MariaDB wants no frame for LEAD; to SQLite two windows are two sorts
+        lead = "v" if self._dialect not in ("sqlite", "postgresql") else "w"
         sql = (
             "SELECT source, SUM(chatters) AS c, SUM(fleeting) AS f FROM ("
-            "SELECT source, "
-            f"CASE WHEN up = 1 AND time_ns - LAG(time_ns, {CHATTER - 1}) OVER (PARTITION BY source, up "
-            f"ORDER BY time_ns, id) <= {MINUTE} THEN 1 ELSE 0 END AS chatters, "
-            f"CASE WHEN up = 1 AND LEAD(up) OVER w = 0 AND LEAD(time_ns) OVER w - time_ns <= {MINUTE} "
+            f"SELECT source, CASE WHEN up = 1 AND SUM(up) OVER w >= {CHATTER} THEN 1 ELSE 0 END AS chatters, "
+            f"CASE WHEN up = 1 AND LEAD(up) OVER {lead} = 0 AND LEAD(time_ns) OVER {lead} - time_ns <= {MINUTE} "
             "THEN 1 ELSE 0 END AS fleeting FROM ("
-            f"SELECT source, time_ns, id, CASE WHEN effective {UP} THEN 1 ELSE 0 END AS up FROM alarm_event "
-            f"WHERE {_edge(UP)} AND {self._range}) edges "
-            "WINDOW w AS (PARTITION BY source ORDER BY time_ns, id)) each_edge "
+            f"SELECT source, time_ns, CASE WHEN effective {UP} THEN 1 ELSE 0 END AS up FROM alarm_event "
+            f"WHERE {_edge(UP)} AND {self._range}) edges WINDOW w AS ({frame}), v AS ({order})) each_edge "
             "GROUP BY source HAVING SUM(chatters) > 0 OR SUM(fleeting) > 0"
         )
         rows = [(source, int(chatters), int(fleeting)) for source, chatters, fleeting in self._ask(sql)]

@@ -15,7 +15,7 @@ from db.alarms.rows import EVENT, row_event
 from db.errors import BadInput
 from db.rows import fetch
 
-FEW = 64
+FEW = 200
 """Places in the tree up to which each is looked up by itself: only as many rows are read as are wanted."""
 MOST = 100_000
 """Events in one answer."""
