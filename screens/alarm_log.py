@@ -46,7 +46,7 @@ class AlarmLog(screen.SubsystemScreen):
         self.save = QPushButton("Save as CSV …", self)
         self.busy = caption("", self)
         self.detail = Line(self, "text")
-        self.table = FilteredTable(HEADER, stretch=8, placeholder="filter what is listed", what="entries", parent=self)
+        self.table = FilteredTable(HEADER, stretch=7, placeholder="filter what is listed", what="entries", parent=self)
         self.table.model.color_of = lambda row: color_of(list(row))
         self._lay_out()
 

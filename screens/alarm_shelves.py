@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QPushButton
 
 from screens.navigation import go
 from screens.parts import screen
-from screens.parts.alarm_data import Shelf, read_shelves
+from screens.parts.alarm_data import Shelf, parent_of, read_shelves
 from screens.parts.alarm_links import links, own_macros
 from screens.parts.alarm_time import span_text
 from screens.parts.lines import Line
@@ -34,6 +34,8 @@ class AlarmShelves(screen.SubsystemScreen):
     def __init__(self, parent=None, args=None, macros: dict[str, str] | None = None) -> None:
         super().__init__("Shelves", links(macros or {}, "alarm_shelves"), "alarm", parent, args, macros)
         self.shelves: list[Shelf] = []
+        self._listed: list[Shelf] = []
+        """As the rows of the table have them."""
         self.loaded = False
         self.pv = Pv(f"{self.prefix}Shelves", self)
         self.table = FilteredTable(HEADER, stretch=1, placeholder="filter: alarm, why, who", what="shelved alarms")
@@ -93,7 +95,7 @@ class AlarmShelves(screen.SubsystemScreen):
     def selected(self) -> list[Shelf]:
         """What is selected."""
         indexes = self.table.view.selectionModel().selectedRows()
-        return [self.shelves[row] for row in sorted(self.table.proxy.mapToSource(index).row() for index in indexes)]
+        return [self._listed[row] for row in sorted(self.table.proxy.mapToSource(index).row() for index in indexes)]
 
     def _fill(self) -> None:
         now = datetime.now(UTC)
@@ -102,12 +104,13 @@ class AlarmShelves(screen.SubsystemScreen):
             left = shelf.left(now)
             long = left is not None and left > LONG
             words = ("" if left is None else span_text(max(left, 0))) + (" !" if long else "")
-            rows.append((shelf.path, shelf.why, shelf.by, when(shelf.since), shelf.ends, words))
+            rows.append((_name(shelf.path), shelf.why, shelf.by, when(shelf.since)[5:16], shelf.ends, words))
         if rows == self.table.model.rows:
             return
         paths = {shelf.path for shelf in self.selected}
+        self._listed = list(self.shelves)
         self.table.fill(rows)
-        for number, shelf in enumerate(self.shelves):
+        for number, shelf in enumerate(self._listed):
             if shelf.path in paths:
                 index = self.table.proxy.mapFromSource(self.table.model.index(number, 0))
                 flags = self.table.view.selectionModel().SelectionFlag
@@ -135,3 +138,8 @@ class AlarmShelves(screen.SubsystemScreen):
         """The log of the alarm that is selected."""
         if self.selected:
             go(self, "alarm_log", own_macros(self.given) | {"PATH": self.selected[0].path})
+
+
+def _name(path: str) -> str:
+    """The alarm's own name, which is its PV."""
+    return path.removeprefix(parent_of(path)).lstrip("/").replace("\\/", "/")

@@ -18,8 +18,9 @@ from screens.parts.alarm_look import LEVELS, LOOKS
 from screens.parts.alarm_model import AlarmsModel, AlarmsView
 from screens.parts.alarm_puts import Puts
 from screens.parts.alarm_spoken import SpokenPanel
+from screens.parts.alarm_status import ServerStatus
 from screens.parts.pv import Pv
-from screens.parts.widgets import Toggle, caption, restyle
+from screens.parts.widgets import Toggle, caption
 from screens.parts.words import read
 
 ALL_AREAS, ALL_SEVERITIES = "all areas", "all severities"
@@ -38,7 +39,8 @@ class AlarmTable(screen.SubsystemScreen):
         self.active = Active()
         self._select_first = self.given.get("PATH", "")
         self.pv = Pv(f"{self.prefix}Active", self)
-        self.rate, self.flood = Pv(f"{self.prefix}Rate", self), Pv(f"{self.prefix}Flood", self)
+        self.rate = Pv(f"{self.prefix}Rate", self)
+        self.status = ServerStatus(self.prefix, self)
         self.model = AlarmsModel(self)
         self.model.accepts = self._accepts
         self.view = AlarmsView(self.model, self)
@@ -60,8 +62,7 @@ class AlarmTable(screen.SubsystemScreen):
         self._late.setInterval(SHOW_EVERY)
         self._late.timeout.connect(self._take)
         self.pv.changed.connect(self._changed)
-        for pv in (self.rate, self.flood):
-            pv.changed.connect(self._tell)
+        self.rate.changed.connect(self._tell)
         self.filter.textChanged.connect(lambda _: self.model.refresh() or self._tell())
         self.severity.currentIndexChanged.connect(lambda _: self.model.refresh() or self._tell())
         self.area.currentIndexChanged.connect(lambda _: self.model.refresh() or self._tell())
@@ -81,7 +82,7 @@ class AlarmTable(screen.SubsystemScreen):
 
     def channels(self) -> list:
         """PyDM's tools find the PVs by this."""
-        return [pv.channel for pv in (self.pv, self.rate, self.flood)]
+        return [pv.channel for pv in (self.pv, self.rate)]
 
     def waiting(self) -> str:
         """What must still come before the screen is whole; empty when it is."""
@@ -131,7 +132,8 @@ class AlarmTable(screen.SubsystemScreen):
         doing = QHBoxLayout()
         doing.addWidget(self.acts, 1)
         doing.addWidget(self.count)
-        self.body.addWidget(head)
+        for widget in (self.status, head):
+            self.body.addWidget(widget)
         self.body.addLayout(doing)
         self.body.addWidget(halves, 1)
 
@@ -141,7 +143,7 @@ class AlarmTable(screen.SubsystemScreen):
 
     def _place_note(self) -> None:
         size = self.view.viewport().size()
-        self.note.resize(min(size.width() - 40, 620), min(max(size.height() - 40, 60), 130))
+        self.note.resize(min(size.width() - 20, 720), min(max(size.height() - 20, 60), 140))
         self.note.move((self.view.width() - self.note.width()) // 2, (self.view.height() - self.note.height()) // 2)
 
     def _changed(self) -> None:
@@ -213,9 +215,7 @@ class AlarmTable(screen.SubsystemScreen):
         rate = self.rate.value
         if self.rate.connected and isinstance(rate, (int, float)):
             text += f" · {rate:.0f} in 10 min"
-        flooded = self.flood.connected and self.flood.value not in (None, 0)
-        self.count.setText(f"FLOOD · {text}" if flooded else text if known else "")
-        restyle(self.count, severity=2 if flooded else 0)
+        self.count.setText(text if known else "")
         words = ""
         if not self.pv.connected:
             words = f"┅  The alarm server does not answer  ┅\n{self.pv.name}"

@@ -14,7 +14,7 @@ from screens.parts.alarm_acts import ActionBar, Target
 from screens.parts.alarm_data import Node, read_active, read_tree, thin_out
 from screens.parts.alarm_details import NOTHING_CHOSEN, DetailsView
 from screens.parts.alarm_links import links, own_macros
-from screens.parts.alarm_now import alarm_now
+from screens.parts.alarm_now import Guide, alarm_now
 from screens.parts.alarm_puts import Puts
 from screens.parts.alarm_tree_view import AlarmTreeView
 from screens.parts.owl import Answer
@@ -45,6 +45,7 @@ class AlarmTree(screen.SubsystemScreen):
         self.puts = Puts(self)
         self.acts = ActionBar(self.puts, self.view, self)
         self.details = DetailsView(self.packed, self)
+        self.guide = Guide(self)
         self.filter = QLineEdit(self)
         self.only = Toggle("Only what is in alarm", self)
         self.again = QPushButton("⟳ Refresh", self)
@@ -65,6 +66,7 @@ class AlarmTree(screen.SubsystemScreen):
         self.view.rows.live.changed.connect(lambda _: self._chosen())
         self.view.doubleClicked.connect(lambda _: self.details.open_screen())
         self.acts.log.connect(self.open_log)
+        self.guide.changed.connect(self._chosen)
         self.details.wanted.connect(lambda name, more: go(self, name, more))
         QShortcut(QKeySequence("Ctrl+F"), self, self.filter.setFocus)
         self.read_tree()
@@ -80,6 +82,7 @@ class AlarmTree(screen.SubsystemScreen):
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102  (Qt's hook)
         self.puts.stop()
         self.view.rows.live.clear()
+        self.guide.stop()
         super().closeEvent(event)
 
     def _lay_out(self) -> None:
@@ -182,10 +185,11 @@ class AlarmTree(screen.SubsystemScreen):
             alarm = None if node.is_area else alarm_now(node, rows.live.item(node.path))
             targets.append(Target(node.path, node.prefix, node.total if node.is_area else 1, alarm))
         self.acts.set_targets(targets)
+        self.guide.watch(targets[0].alarm if targets else None)
         if not nodes:
             self.details.say(NOTHING_CHOSEN)
         elif targets[0].alarm is not None:
-            self.details.show_alarm(targets[0].alarm)
+            self.details.show_alarm(self.guide.complete(targets[0].alarm))
         else:
             self.details.say(self._area_words(nodes[0]))
 

@@ -33,6 +33,8 @@ def disconnected(screen: QWidget) -> list[str]:
     connections = plugin.connections if plugin else {}
     names: set[str] = set()
     for child in (screen, *screen.findChildren(QObject)):
+        if isinstance(child, Pv) and child.optional:
+            continue
         if isinstance(child, Pv):
             channels, value = [child.channel], child.value
         elif isinstance(child, PyDMWidget):

@@ -6,9 +6,11 @@ import os
 
 from pydm import Display
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from screens.navigation import go
+from screens.parts.alarm_banner import AlarmCount, banner_of
+from screens.parts.alarm_links import alarm_server
 from screens.parts.pv import Pv
 from screens.parts.widgets import Badge, Beat, Message, Reading, Text, caption, restyle, stacked
 from screens.registry import KIND_SCREENS, Subsystem, unpack
@@ -17,7 +19,8 @@ from screens.registry import KIND_SCREENS, Subsystem, unpack
 class SubsystemCard(QFrame):
     """One subsystem. Its border says alive (quiet), in trouble (the severity's colour) or gone (dashed)."""
 
-    def __init__(self, subsystem: Subsystem, parent: QWidget | None = None) -> None:
+    def __init__(self, subsystem: Subsystem, packed: str, parent: QWidget | None = None) -> None:
+        """`packed` is the macro SUBSYSTEMS, in which the alarm server is."""
         super().__init__(parent)
         self.subsystem = subsystem
         self.setProperty("role", "subsystem")
@@ -33,6 +36,7 @@ class SubsystemCard(QFrame):
         self.load = Reading(f"{prefix}IOC_CPU_LOAD", self, role="text")
         self.clients = Reading(f"{prefix}CA_CLNT_CNT", self, role="text")
         self.message = Message(f"{prefix}Msg", self)
+        self.alarms = self._alarms(packed)
         self.button = QPushButton("Open ▶", self)
         self.button.setProperty("role", "command")
         self.button.setVisible(subsystem.kind in KIND_SCREENS)
@@ -50,7 +54,13 @@ class SubsystemCard(QFrame):
         grid.addLayout(stacked(caption("CPU", self), self.load), 0, 6)
         grid.addLayout(stacked(caption("Clients", self), self.clients), 0, 7)
         grid.addWidget(self.button, 0, 8)
-        grid.addWidget(self.message, 1, 0, 1, 9)
+        if self.alarms is None:
+            grid.addWidget(self.message, 1, 0, 1, 9)
+        else:
+            below = QHBoxLayout()
+            below.addWidget(self.message, 1)
+            below.addWidget(self.alarms)
+            grid.addLayout(below, 1, 0, 1, 9)
         for column, stretch in enumerate((2, 1, 3, 2, 2, 2, 1, 1, 1)):
             grid.setColumnStretch(column, stretch)
 
@@ -61,6 +71,14 @@ class SubsystemCard(QFrame):
     def channels(self) -> list:
         """PyDM's tools find the PV by this."""
         return [self.state_pv.channel]
+
+    def _alarms(self, packed: str) -> AlarmCount | None:
+        """The alarms of this subsystem, if the site has an alarm server; its own card has those of the whole site."""
+        server = alarm_server(packed)
+        if not server:
+            return None
+        own = self.subsystem.prefix == server
+        return AlarmCount(server, packed, "" if own else f"{self.subsystem.system}:", self, optional=not own)
 
     def _show(self) -> None:
         beat = {"alive": 0, "frozen": 2, "dead": 4}[self.beat.state]
@@ -85,8 +103,13 @@ class Top(Display):
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 10, 14, 10)
         column.setSpacing(10)
-        column.addWidget(title)
-        self.cards = [SubsystemCard(subsystem, self) for subsystem in unpack(self._packed)]
+        head = QHBoxLayout()
+        head.addWidget(title, 1)
+        self.alarms = banner_of(self._packed, self)
+        if self.alarms is not None:
+            head.addWidget(self.alarms)
+        column.addLayout(head)
+        self.cards = [SubsystemCard(subsystem, self._packed, self) for subsystem in unpack(self._packed)]
         for card in self.cards:
             card.button.clicked.connect(lambda _=False, card=card: self.open_subsystem(card.subsystem))
             column.addWidget(card)

@@ -46,40 +46,38 @@ def words_of(look: Look, new: int | None, known: int | None, compact: bool = Fal
     return f"{look.symbol} {word}{' · '.join(part for part in parts if part)}".strip()
 
 
-class AlarmBanner(QPushButton):
-    """The worst severity and the numbers of new and of acknowledged alarms of the whole tree. A click opens the table.
+class AlarmCount(QPushButton):
+    """The worst severity and the numbers of new and of acknowledged alarms of an area. A click opens the table.
 
-    Filled while something waits for somebody, outlined when all is acknowledged. It also listens to what is announced.
+    Filled while something waits for somebody, outlined when all is acknowledged.
     """
 
-    def __init__(self, prefix: str, packed: str, parent: QWidget | None = None) -> None:
-        """`prefix` is the alarm server's (``DEMO:ALM:``), `packed` the macro SUBSYSTEMS."""
+    def __init__(
+        self, server: str, packed: str, area: str = "", parent: QWidget | None = None, optional: bool = False
+    ) -> None:
+        """`server` is the alarm server's prefix (``DEMO:ALM:``), `packed` the macro SUBSYSTEMS.
+
+        `area` is what the area's own PVs have behind that (``HV:``). `optional`: there may be no such area.
+        """
         super().__init__(parent)
-        self._prefix = prefix
+        self._server = server
         self._packed = packed
         self._compact = False
+        self._optional = optional
         self.setProperty("role", "alarms")
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.setShortcut(QKeySequence(SHORTCUT))
-        self.severity = Pv(f"{prefix}Sevr", self)
-        self.new, self.known, self.suppressed = (Pv(f"{prefix}{name}", self) for name in COUNTS)
-        self.talk, self.talk_count = Pv(f"{prefix}Talk", self), Pv(f"{prefix}TalkCount", self)
-        for pv in (self.severity, self.new, self.known, self.suppressed):
+        names = ("Sevr", *COUNTS, "Path")
+        self.severity, self.new, self.known, self.suppressed, self.path = (
+            Pv(f"{server}{area}{name}", self, optional=optional) for name in names
+        )
+        for pv in (self.severity, self.new, self.known, self.suppressed, self.path):
             pv.changed.connect(self._show)
-        self._heard: int | None = None
-        self._settle = QTimer(self)
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(SETTLE)
-        self._settle.timeout.connect(self._listen)
-        for pv in (self.talk, self.talk_count):
-            pv.changed.connect(self._settle.start)
         self.clicked.connect(self.open_table)
         self._show()
 
     def channels(self) -> list:
         """PyDM's tools find the PVs by this."""
-        pvs = (self.severity, self.new, self.known, self.suppressed, self.talk, self.talk_count)
-        return [pv.channel for pv in pvs]
+        return [pv.channel for pv in (self.severity, self.new, self.known, self.suppressed, self.path)]
 
     def set_compact(self, compact: bool) -> None:
         """Say it in fewer letters, where there is little room."""
@@ -88,20 +86,46 @@ class AlarmBanner(QPushButton):
             self._show()
 
     def open_table(self) -> None:
-        """Show the table of alarms."""
-        macros = {"P": self._prefix} | ({"SUBSYSTEMS": self._packed} if self._packed else {})
-        go(self, "alarm_table", macros)
+        """Show the table of these alarms."""
+        macros = {"P": self._server} | ({"SUBSYSTEMS": self._packed} if self._packed else {})
+        area = self.path.text if self.path.connected else ""
+        go(self, "alarm_table", macros | ({"AREA": area} if area.count("/") > 1 else {}))
 
     def _show(self) -> None:
         look = look_of_pv(self.severity)
+        never = self._optional and self.severity.value is None
         new, known, aside = (count_of(pv) for pv in (self.new, self.known, self.suppressed))
-        self.setText(words_of(look, new, known, self._compact))
-        restyle(self, look=look.key, waits=look.waits)
-        aside_words = f", {aside:,} shelved, disabled or masked" if aside else ""
-        self.setToolTip(
-            f"Alarms: {new or 0:,} new, {known or 0:,} acknowledged{aside_words}\n"
-            f"{SHORTCUT} opens the table\n{self.severity.name}"
-        )
+        self.setText("–" if never else words_of(look, new, known, self._compact))
+        self.setEnabled(not never)
+        restyle(self, look="none" if never else look.key, waits=look.waits)
+        words = f"Alarms: {new or 0:,} new, {known or 0:,} acknowledged"
+        if aside:
+            words += f", {aside:,} shelved, disabled or masked"
+        self.setToolTip(f"{'No alarms are known here' if never else words}\n{self.severity.name}")
+
+
+class AlarmBanner(AlarmCount):
+    """The alarms of the whole site; it also listens to what is announced."""
+
+    def __init__(self, server: str, packed: str, parent: QWidget | None = None) -> None:
+        super().__init__(server, packed, "", parent)
+        self.setShortcut(QKeySequence(SHORTCUT))
+        self.talk, self.talk_count = Pv(f"{server}Talk", self), Pv(f"{server}TalkCount", self)
+        self._heard: int | None = None
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE)
+        self._settle.timeout.connect(self._listen)
+        for pv in (self.talk, self.talk_count):
+            pv.changed.connect(self._settle.start)
+
+    def channels(self) -> list:
+        """PyDM's tools find the PVs by this."""
+        return [*super().channels(), self.talk.channel, self.talk_count.channel]
+
+    def _show(self) -> None:
+        super()._show()
+        self.setToolTip(f"{self.toolTip()}\n{SHORTCUT} opens the table")
 
     def _listen(self) -> None:
         """What is announced while this screen is open is said; what was announced before is not."""
@@ -112,10 +136,10 @@ class AlarmBanner(QPushButton):
             self._heard = count
         elif count != self._heard:
             self._heard = count
-            voice().say(f"{self._prefix} {count}", self.talk.text)
+            voice().say(f"{self._server} {count}", self.talk.text)
 
 
 def banner_of(packed: str, parent: QWidget) -> AlarmBanner | None:
     """The banner of the site whose subsystems these are; None when it has no alarm server."""
-    prefix = alarm_server(packed)
-    return AlarmBanner(prefix, packed, parent) if prefix else None
+    server = alarm_server(packed)
+    return AlarmBanner(server, packed, parent) if server else None

@@ -17,7 +17,7 @@ from screens.parts.words import when
 
 @dataclass(frozen=True)
 class Shelf:
-    """Who put an alarm aside, why, and until when; without `until` until it is normal (`one_shot`), or for good."""
+    """Who put an alarm aside, why, and until when; `one_shot`: it also ends when the alarm is normal."""
 
     path: str
     by: str
@@ -41,9 +41,10 @@ class Shelf:
     @property
     def ends(self) -> str:
         """Until when, in words."""
-        if self.until:
-            return when(self.until)
-        return "until it is normal" if self.one_shot else "until it is unshelved"
+        until = when(self.until)[5:16] if self.until else ""
+        if self.one_shot:
+            return f"until it is normal{f', at most {until}' if until else ''}"
+        return until or "until it is unshelved"
 
     def left(self, now: datetime) -> float | None:
         """Seconds that are left; None when no time was said."""
@@ -102,8 +103,8 @@ class Alarm:
             state=str(entry.get("state") or ""),
             priority=str(entry.get("priority") or ""),
             description=str(entry.get("description") or "").lstrip("*!"),
-            guidance=_links(entry.get("guidance")),
-            displays=_links(entry.get("displays")),
+            guidance=links_of(entry.get("guidance")),
+            displays=links_of(entry.get("displays")),
             screen=str(entry.get("screen") or ""),
             response_time=float(entry.get("response_time") or 0),
             acknowledged_by=str(entry.get("acknowledged_by") or ""),
@@ -295,7 +296,8 @@ def short_path(path: str, root: bool = False) -> str:
     return rest or path
 
 
-def _links(entries: Any) -> tuple[tuple[str, str], ...]:
+def links_of(entries: Any) -> tuple[tuple[str, str], ...]:
+    """Guidance or displays: title and details of each."""
     return tuple(
         (str(entry.get("title") or ""), str(entry.get("details") or ""))
         for entry in entries or ()

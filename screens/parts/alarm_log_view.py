@@ -8,7 +8,8 @@ from screens.parts.alarm_data import Event, LogQuery
 from screens.parts.alarm_look import look_of, state_word
 from screens.parts.words import when
 
-HEADER = ("When", "What", "Severity", "PV or area", "Message", "Value", "State", "Who", "Detail")
+HEADER = ("When", "What", "Severity", "PV or area", "Message", "Value", "Who", "Detail")
+WITH_SEVERITY = ("transition", "announce")
 KINDS = {
     "transition": "alarm",
     "ack": "acknowledged",
@@ -38,19 +39,21 @@ SPANS = (
 def row_of(event: Event) -> tuple[str, ...]:
     """An entry as the table shows it."""
     look, before = look_of(event.severity), look_of(event.before)
-    severity = look.text if look.name else event.severity
+    severity = (look.text if look.name else event.severity) if event.kind in WITH_SEVERITY else ""
+    detail = " ".join(event.detail.split())
+    if event.kind == "transition" and event.state not in ("", "Normal", "Active"):
+        detail = f"{state_word(event.state)} {detail}".strip()
     if event.kind == "transition" and before.name and before is not look:
         severity = f"{before.symbol} → {severity}"
     return (
-        when(event.time),
+        when(event.time)[5:],
         KINDS.get(event.kind, event.kind),
         severity,
         event.pv or event.path,
         event.message,
         event.value,
-        state_word(event.state),
         event.who,
-        " ".join(event.detail.split()),
+        detail,
     )
 
 

@@ -5,16 +5,18 @@ Both can be switched off. One voice speaks for all screens of the process; what 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import wave
 from array import array
 from collections import deque
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, QSettings, QUrl, Signal  # pyright: ignore[reportPrivateImportUsage]
+from qtpy.QtCore import QObject, QSettings, QUrl, Signal, qInstallMessageHandler  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtWidgets import QApplication
 
 SPEECH, SOUND = "alarms/speech", "alarms/sound"
@@ -79,28 +81,31 @@ class Voice(QObject):
 
     def _speaker(self) -> Any:
         if self._speech is None:
-            try:
-                from PySide6.QtTextToSpeech import QTextToSpeech
-            except ImportError:
+            with _quiet():
+                try:
+                    from PySide6.QtTextToSpeech import QTextToSpeech
+                except ImportError:
+                    return None
+                engines = [name for name in QTextToSpeech.availableEngines() if name not in ("mock", "none")]
+                found = QTextToSpeech(engines[0], self) if engines else None
+            if found is None or found.state() == QTextToSpeech.State.Error:
                 return None
-            engines = [name for name in QTextToSpeech.availableEngines() if name not in ("mock", "none")]
-            if not engines:
-                return None
-            self._speech = QTextToSpeech(engines[0], self)
+            self._speech = found
         return self._speech
 
     def _play(self) -> None:
         if self._tone is None:
-            try:
-                from PySide6.QtMultimedia import QMediaDevices, QSoundEffect
-            except ImportError:
-                QApplication.beep()
-                return
-            if not QMediaDevices.audioOutputs():
-                QApplication.beep()
-                return
-            self._tone = QSoundEffect(self)
-            self._tone.setSource(QUrl.fromLocalFile(str(tone_file())))
+            with _quiet():
+                try:
+                    from PySide6.QtMultimedia import QMediaDevices, QSoundEffect
+                except ImportError:
+                    QApplication.beep()
+                    return
+                if not QMediaDevices.audioOutputs():
+                    QApplication.beep()
+                    return
+                self._tone = QSoundEffect(self)
+                self._tone.setSource(QUrl.fromLocalFile(str(tone_file())))
         self._tone.play()
 
 
@@ -124,6 +129,16 @@ def tone() -> array[int]:
             loudness = math.sin(math.pi * n / count)
             samples.append(int(12_000 * loudness * math.sin(2 * math.pi * frequency * n / RATE)))
     return samples
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What Qt says while it looks for what this machine has not, nobody needs to read."""
+    before = qInstallMessageHandler(lambda *_: None)
+    try:
+        yield
+    finally:
+        qInstallMessageHandler(before)
 
 
 _voices: list[Voice] = []

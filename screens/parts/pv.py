@@ -29,9 +29,11 @@ class Pv(QObject):
     """Emitted for every new value."""
     _put = Signal((int,), (float,), (str,), (np.ndarray,))  # pyright: ignore[reportArgumentType]
 
-    def __init__(self, name: str, parent: QObject) -> None:
+    def __init__(self, name: str, parent: QObject, optional: bool = False) -> None:
+        """`optional`: a screen is whole without it."""
         super().__init__(parent)
         self.name = name
+        self.optional = optional
         self.value: Any = None
         self.connected = False
         self.write_access = False

@@ -160,7 +160,10 @@ def pv_values(node: dict[str, Any], prefix: str) -> dict[str, dict[str, Any]]:
         texts = {"Msg": "message", "Val": "value", "State": "state", "AckBy": "acknowledged_by"}
         return {what: {"Sevr": severity} | {pv: node[key] for pv, key in texts.items()}}
     counts = {"NUnack": "unacknowledged", "NAck": "acknowledged", "NSupp": "suppressed", "NTotal": "total"}
-    found = {what: {"Sevr": severity, "First": node["first_out"]} | {pv: node[key] for pv, key in counts.items()}}
+    found = {
+        what: {"Sevr": severity, "First": node["first_out"], "Path": node["path"]}
+        | {pv: node[key] for pv, key in counts.items()}
+    }
     for child in node["children"]:
         found |= pv_values(child, prefix)
     return found

@@ -31,7 +31,8 @@ class ItemPvs(OnDemand):
     Val = readback(Text(200), initial="", doc="Value")
     Time = readback(Text(40), initial="", doc="Time")
     State = readback(Text(40), initial="", doc="State")
-    Guidance = readback(Text(4000), initial="", doc="Guidance")
+    GuidanceJson = readback(Text(4000), initial="", doc="Guidance")
+    Path = readback(Text(200), initial="", doc="Its path")
     AckBy = readback(Text(100), initial="", doc="By whom")
     NActive = readback(int, initial=0, doc="Active")
     NUnack = readback(int, initial=0, doc="Not acknowledged")
@@ -79,6 +80,8 @@ class RootPvs(Device):
     TalkCount = readback(int, initial=0, doc="Announcements")
     Rate = readback(float, initial=0.0, doc="Alarms in 10 minutes")
     Flood = readback(bool, initial=False, doc="A flood")
+    Maint = readback(bool, initial=False, doc="Maintenance")
+    LogState = readback(str, initial="OK", doc="The log")
 
 
 class Control(Device):
