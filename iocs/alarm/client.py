@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -147,7 +147,7 @@ class AlarmClient:
                 raise AlarmError(f"{name} holds what cannot be: {error}") from None
         return found
 
-    async def follow(self) -> AsyncIterator[Form | None]:
+    async def follow(self) -> AsyncGenerator[Form | None, None]:
         """The table of alarms now and after each change; None while the server is away. It never ends by itself."""
         async with Follower(f"{self.prefix}Active", self._addresses) as follower:
             async for text in follower:

@@ -160,7 +160,8 @@ async def test_what_a_script_does(stand: AlarmStand, client: AlarmClient):
     await client.shelve(pv, "a script", seconds=0.0, one_shot=True)
     await client.unshelve(pv)
     assert (await client.shelves())["shelves"] == []
-    for wrong in ({}, {"seconds": 1.0, "one_shot": True}, {"until": datetime(2090, 1, 1)}):
+    terms: list[dict[str, Any]] = [{}, {"seconds": 1.0, "one_shot": True}, {"until": datetime(2090, 1, 1)}]
+    for wrong in terms:
         with pytest.raises(ValueError):
             await client.shelve(pv, "x", **wrong)
     with pytest.raises(ValueError):
