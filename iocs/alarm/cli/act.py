@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 WhyOption = Annotated[str, typer.Option("--why", "-m", help="Why; kept in the log.", show_default=False)]
 SwitchArgument = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[on|off]", show_default=False, help="Nothing: say how it is.", autocompletion=complete.modes
-    ),
+    typer.Argument(metavar="on|off", show_default=False, help="Nothing: say how it is.", autocompletion=complete.modes),
 ]
 
 
@@ -154,7 +152,7 @@ def notify(
 
 
 def mode(
-    text: Annotated[str | None, typer.Argument(metavar="[MODE]", show_default=False, help="Nothing: say it.")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="MODE", show_default=False, help="Nothing: say it.")] = None,
     as_json: JsonOption = False,
     system: SystemOption = None,
     site: SiteOption = None,

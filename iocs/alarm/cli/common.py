@@ -32,7 +32,7 @@ SystemOption = Annotated[
 ItemsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="ITEM...",
+        metavar="ITEM",
         show_default=False,
         help="Alarms and areas: paths (/DEMO/HV/L07), PVs, or globs of alarms ('*:L07:*'); / is everything.",
         autocompletion=complete.items,
@@ -50,7 +50,7 @@ ItemArgument = Annotated[
 AreaArgument = Annotated[
     str,
     typer.Argument(
-        metavar="[ITEM]",
+        metavar="ITEM",
         show_default=False,
         help="Only below this area, or this alarm: a path, or an alarm's PV.",
         autocompletion=complete.items,

@@ -145,7 +145,7 @@ def export(
     output: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE.xml]", show_default=False, help="A file that is not there yet; without it, standard output."
+            metavar="FILE.xml", show_default=False, help="A file that is not there yet; without it, standard output."
         ),
     ] = None,
     compatible: CompatibleOption = False,
