@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -23,6 +22,7 @@ from iocs.alarm.clock import SECOND, Clock, Timer
 from iocs.alarm.config import ActionsConfig
 from iocs.alarm.events import SERVER, Edit, Listener, Person, State
 from iocs.alarm.items import Action, Item
+from iocs.alarm.jobs import Jobs
 from iocs.alarm.nodes import Area, Leaf
 from iocs.alarm.pvwriter import PvWriter
 from iocs.alarm.severity import AlarmSeverity
@@ -35,7 +35,7 @@ NOTIFYING = ("mailto", "infopv", "webhook")
 """What the switch for notifications silences."""
 INFO_TIME = 30.0
 """Seconds for which writing an info PV is tried."""
-MAX_WAITING = 200
+MAX_WAITING = 1000
 """Runs of mails, commands and webhooks that may wait; more are refused."""
 
 
@@ -92,10 +92,7 @@ class Actions(Listener):
         self._last: dict[tuple[str, str], asyncio.Task[None]] = {}
         """The newest run of each action of an item."""
         self._started = False
-        # commands that hang must not keep mails waiting
-        self._pools = {
-            kind: ThreadPoolExecutor(4, thread_name_prefix=f"alarm-{kind}") for kind in ("cmd", "mailto", "webhook")
-        }
+        self._jobs = Jobs()
 
     def start(self) -> None:
         """Begin, within a running loop.
@@ -114,13 +111,12 @@ class Actions(Listener):
         self._started = False
         for path in list(self._items):
             self._forget(path)
-        await asyncio.to_thread(self._commands.stop)
+        self._commands.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._writer is not None:
             await self._writer.close()
-        await asyncio.gather(*(asyncio.to_thread(pool.shutdown, cancel_futures=True) for pool in self._pools.values()))
 
     def leaf_changed(self, leaf: Leaf, before: State, raised: bool) -> None:
         """See `Listener`."""
@@ -272,7 +268,7 @@ class Actions(Listener):
         if before is not None:
             await asyncio.wait([before])
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._pools[_kind(action)], job)
+            result = await self._jobs.run(_kind(action), job)
         except Exception as error:
             # whatever a mail server, a web server or a program does: the alarm server goes on, and says so
             result = f"failed: {_FAILURE.get(_kind(action), str)(error)}"

@@ -45,11 +45,11 @@ def post(address: str, form: dict[str, Any], timeout: float) -> str:
             body = json.dumps(form, allow_nan=False).encode()
             headers = {"Content-Type": "application/json", "User-Agent": "owlshift"}
             connection.request("POST", f"{target}?{parts.query}" if parts.query else target, body, headers)
-            answer = connection.getresponse()
-            said = f"{answer.status} {answer.reason}".strip()
+            with connection.getresponse() as answer:
+                status, said = answer.status, f"{answer.status} {answer.reason}".strip()
     finally:
         connection.close()
-    if not 200 <= answer.status < 300:
+    if not 200 <= status < 300:
         raise OSError(f"the server answered {said}")
     return said
 

@@ -108,7 +108,9 @@ class _Reader:
     def skipped(self, name: str, _parameter: int) -> None:
         self.refuse(f"the entity {name!r} is not known")
 
-    def attribute(self, element: str, attribute: str, kind: str, _default: str | None, _required: int) -> None:
+    def attribute(self, element: str, attribute: str, kind: str, default: str | None, _required: int) -> None:
+        if default is not None:  # a long one in many elements would be a bomb, too
+            self.refuse(f"attributes with a default are not taken, and {attribute!r} of <{element}> is one")
         if kind == "ID":
             self.id_attributes.add((element, attribute))
 

@@ -160,9 +160,11 @@ async def test_no_server_and_no_http():
     address = f"http://127.0.0.1:{free_port()}/"
     assert await result_of(address, ActionsConfig(webhook=(address,))) == "failed: Connection refused"
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True).start()
+        thread = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)
+        thread.start()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         assert (await result_of(address, ActionsConfig(webhook=(address,)))).startswith("failed: ")
+        thread.join(60)
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,9 @@ ENTITIES = {
     "address": ('<!DOCTYPE c [<!ENTITY x PUBLIC "a" "http://127.0.0.1:9/x">]><config name="A"/>', ":1: entities"),
     "parameter": ('<!DOCTYPE c [<!ENTITY % x "y">]><config name="A"/>', ":1: entities are not taken, and 'x'"),
     "external DTD": ('<!DOCTYPE config SYSTEM "http://127.0.0.1:9/x.dtd"><config name="A"/>', ":1: a DTD of another"),
-    "public DTD": ('<!DOCTYPE config PUBLIC "x" "x.dtd"><config name="A"/>', ":1: a DTD of another file"),
+    "public DTD": ('<!DOCTYPE config PUBLIC "x" "x.dtd"><config name="A"/>', ":1: a DTD"),
     "unknown": ('<config name="A"><pv name="X"><description>&nbsp;</description></pv></config>', "undefined entity"),
+    "default": ('<!DOCTYPE c [<!ATTLIST pv\nname CDATA "x">]><config name="A"/>', "with a default are not taken"),
     "notation": ('<!DOCTYPE c [<!ENTITY x SYSTEM "y" NDATA z>]><config name="A"/>', "entities"),
 }  # fmt: skip
 
