@@ -77,6 +77,7 @@ bench-archiver: dev
 bench-runkey: dev
 	$(BIN)/owl runkey bench
 	$(BIN)/python benchmarks/runkey_stand.py
+	$(BIN)/python benchmarks/alarm_log.py
 	$(BIN)/python benchmarks/runkey_chips.py
 
 screens: setup
