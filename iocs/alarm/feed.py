@@ -47,11 +47,17 @@ class Change:
 class Feed:
     """A Channel Access client for many channels; `tell` is called for every change, in order, from the event loop.
 
-    `every_value`: ask for all events, for servers that send those of alarms only then.
+    `every_value`: ask for all events, for servers that send those of alarms only then. `first(channel)`: of what happens
+    at one time, this channel's comes first.
     """
 
     def __init__(
-        self, tell: Callable[[Change], None], addresses: CaAddresses | None = None, *, every_value: bool = False
+        self,
+        tell: Callable[[Change], None],
+        addresses: CaAddresses | None = None,
+        *,
+        every_value: bool = False,
+        first: Callable[[int], bool] = lambda channel: False,
     ) -> None:
         self.client = Client(addresses, self)
         self.received = 0
@@ -60,7 +66,7 @@ class Feed:
         """What was told."""
         self.live: set[int] = set()
         """Channels that are connected."""
-        self._tell = tell
+        self._tell, self._first = tell, first
         self._mask = DBE.VALUE | DBE.ALARM if every_value else DBE.ALARM
         self._known = Changes()
         self._queue: deque[Change] = deque()
@@ -118,7 +124,7 @@ class Feed:
         now = time.time_ns()
         columns = (batch.channel, batch.severity, batch.status, batch.time_ns)
         rows = zip(places, *(column[places].tolist() for column in columns), strict=True)
-        for place, channel, severity, status, stamp in rows:
+        for place, channel, severity, status, stamp in sorted(rows, key=lambda row: not self._first(row[1])):
             info = self.client.info(channel)
             metadata = info.metadata if info is not None else _NO_METADATA
             text = value_text(batch.values[place], batch.dbr, metadata)
@@ -147,7 +153,10 @@ class Feed:
     # in slices, since ten thousand changes may come at once
 
     def _put(self, change: Change) -> None:
-        self._queue.append(change)
+        if change.severity == DISCONNECTED and self._first(change.channel) and not self._queued(change.channel):
+            self._queue.appendleft(change)
+        else:
+            self._queue.append(change)
         if not self._draining:
             self._draining = True
             asyncio.get_running_loop().call_soon(self._drain)
@@ -155,6 +164,9 @@ class Feed:
             self._paused = True
             self.client.pause()
             log.warning("%d changes of severities wait: servers are asked to hold events back", len(self._queue))
+
+    def _queued(self, channel: int) -> bool:
+        return any(change.channel == channel for change in self._queue)
 
     def _drain(self) -> None:
         end = time.perf_counter() + _SLICE

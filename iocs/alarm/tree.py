@@ -116,6 +116,10 @@ class AlarmTree:
         """All areas, the root first, parents before children, in natural order."""
         return self.root.areas()
 
+    def masks_others(self, path: str) -> bool:
+        """Whether alarms are masked by what is, or would be, at that path."""
+        return path in self._core.masks.masked_by
+
     def table(self) -> list[Leaf]:
         """Alarms that are up and not suppressed, acknowledged or not: worst first, newest first among equals."""
         return sorted(self._core.in_alarm, key=lambda leaf: (-leaf.alarm.severity, -leaf.alarm.time_ns, leaf.path))

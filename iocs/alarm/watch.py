@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 
 SETTLE = 5.0
 """Seconds at the start for which an alarm with a filter or with modes waits to know what these say."""
-_SLICE = 5_000
+_SLICE = 4_000
+"""PVs that are searched for at once: more overflow a server's socket, and are found later than one after another."""
+_SLICE_WAIT = 0.25
+"""Seconds for which the next ones wait for these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Watch(Listener):
     ) -> None:
         self.tree, self._clock = tree, clock
         self._settings = settings = settings or WatchSettings()
-        self.feed = Feed(self._take, addresses, every_value=settings.every_value)
+        self.feed = Feed(self._take, addresses, every_value=settings.every_value, first=self._masks)
         self.inputs = Inputs(addresses)
         self.filters = FilterWatch(self.inputs, clock, self._filtered, compatible=settings.compatible)
         self.problems: dict[str, str] = {}
@@ -69,6 +73,7 @@ class Watch(Listener):
         self._waiting: dict[str, Leaf] = {}
         """By path, what waits for its filter or for the mode."""
         self._timers: set[Timer] = set()
+        self._task: asyncio.Task[None] | None = None
         self._running = False
         self._settled = False
         self._mode: str | None = None
@@ -76,7 +81,7 @@ class Watch(Listener):
     # life cycle
 
     async def start(self) -> None:
-        """Subscribe to all PVs of the tree, and follow its configuration from now on; OSError without a network."""
+        """Begin to subscribe to all PVs of the tree, and follow its configuration; OSError without a network."""
         await self.feed.start()
         await self.inputs.start()
         self._running = True
@@ -84,12 +89,21 @@ class Watch(Listener):
         if self._settings.mode_pv:
             self.inputs.follow(channel_of(self._settings.mode_pv), self._take_mode)
         self._later(min(SETTLE, self._settings.connection_timeout), self._settle)
-        for number, leaf in enumerate(list(self.tree.leaves())):
-            self._add(leaf)
-            if number % _SLICE == _SLICE - 1:
-                self._subscribe()
-                await asyncio.sleep(0)
-        self._subscribe()
+        self._task = asyncio.create_task(self._begin(list(self.tree.leaves())), name="alarm PVs")
+        self._task.add_done_callback(_ended)
+
+    async def _begin(self, leaves: list[Leaf]) -> None:
+        for start in range(0, len(leaves), _SLICE):
+            before = self.connected
+            for leaf in leaves[start : start + _SLICE]:
+                if leaf.path not in self._channels and self.tree.find(leaf.path) is leaf:
+                    self._add(leaf)
+            wanted = before + 0.98 * len(self._wanted)
+            self._subscribe()
+            end = time.monotonic() + _SLICE_WAIT
+            while self.connected < wanted and time.monotonic() < end:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Watch nothing any more; the tree stays as it is."""
@@ -101,6 +115,9 @@ class Watch(Listener):
         for timer in list(self._timers):
             timer.cancel()
         self._timers.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         self.filters.close()
         await self.feed.close()
         await self.inputs.close()
@@ -209,6 +226,11 @@ class Watch(Listener):
         else:
             self.tree.update(leaf, change.severity, change.message, change.value, change.time_ns)
 
+    def _masks(self, channel: int) -> bool:
+        """Others are masked by this one: it is told before them, so that they are when they come."""
+        leaf = self._leaves.get(channel)
+        return leaf is not None and self.tree.masks_others(leaf.path)
+
     def _filtered(self, path: str, passes: bool) -> None:
         leaf = self.tree.find(path)
         if isinstance(leaf, Leaf):
@@ -230,3 +252,9 @@ class Watch(Listener):
             waiting, self._waiting = self._waiting, {}
             for leaf in waiting.values():
                 self._add(leaf)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.error("not all PVs of alarms are watched", exc_info=error)
