@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ VERSION = "3.9.1"
 PATIENCE = 180.0
 """Seconds for a broker to start or stop; a loaded machine is slow."""
 
+_starter = ThreadPoolExecutor(1, "kafka-starter")
 _JAVA = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.logFile=System.out")
 
@@ -86,9 +88,8 @@ class Kafka:
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
-            # the cleaner looks often, so that a test sees what compaction does
-            "log.cleaner.backoff.ms": 500,
-            "log.cleaner.dedupe.buffer.size": 2 << 20,
+            # nothing is compacted, so that a test that is slow finds every record
+            "log.cleaner.enable": "false",
             # a broker that was killed may come back once its session has run out
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 300,
@@ -102,14 +103,16 @@ class Kafka:
     def start(self) -> None:
         """Start it, and wait until it answers as a broker does."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            # it dies with the thread that has started it: one that lasts, whoever calls this
+            self._process = _starter.submit(
+                subprocess.Popen[bytes],
                 self._java("kafka.Kafka", str(self.folder / "server.properties")),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 preexec_fn=die_with_parent,
-            )
+            ).result(PATIENCE)
         deadline = time.monotonic() + PATIENCE
         while not self.answers():
             code = self._process.poll()
@@ -156,6 +159,11 @@ class Kafka:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(PATIENCE)
+
+    def wipe(self) -> None:
+        """It has ended, and lost everything."""
+        shutil.rmtree(self.folder / "data")
+        self._format()
 
     def close(self) -> None:
         """End it and remove its data."""

@@ -192,7 +192,7 @@ class KafkaBridge(Listener):
         self._modes = modes
 
     def _changed(self, node: Area | Leaf, who: Person | None = None) -> None:
-        if self._running and self._merged:
+        if self._running and self._merged and node.path != self.edits.deleting:
             self.publisher.changed(node, who)
             if not self.publisher.exact:
                 self._wake.set()
@@ -319,6 +319,7 @@ class KafkaBridge(Listener):
                     self.edits.record(path, value)
                     self._wake.set()
                 elif kind == "state":
+                    self.publisher.doubt_state(path)
                     raise BadRecord("somebody else writes states: is a second alarm server running on this topic?")
                 else:
                     raise BadRecord(f"a {kind} record on the topic of configuration and states")

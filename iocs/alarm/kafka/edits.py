@@ -41,6 +41,8 @@ class Edits:
         self._tree, self._publisher, self._refuse = tree, publisher, refuse
         self.applying = ""
         """The path whose record is being applied: what the tree tells of it is on the topic already."""
+        self.deleting = ""
+        """The same of a path that is being removed."""
         self.taken = 0
         """Records that were applied."""
         self.overridden = 0
@@ -83,7 +85,7 @@ class Edits:
         if isinstance(found, ConfigRecord):
             checked = check_item(found.item)
             if checked.problems:
-                raise BadRecord("; ".join(text.removeprefix(f"{path}: ") for text in checked.problems))
+                raise BadRecord(_without(path, checked.problems))
             for warning in found.warnings:
                 self._refuse(path, warning)
         return found
@@ -92,14 +94,16 @@ class Edits:
         """Put an item of the topic into the tree, now or (when its PV is still elsewhere) in a moment."""
         path = record.item.path
         self.waiting.pop(path, None)
-        self._publisher.configs[path] = self._publisher.config_mark(record.item)
+        # what was not understood is not what the tree has
+        understood = not record.warnings
+        self._publisher.configs[path] = self._publisher.config_mark(record.item) if understood else UNKNOWN
         try:
             self._put(record)
         except ConfigError as error:
             if len(self.waiting) < REMEMBERED:
-                self.waiting[path] = _Waiting(record, time.monotonic() + PATIENCE, "; ".join(error.problems))
+                self.waiting[path] = _Waiting(record, time.monotonic() + PATIENCE, _reasons(path, error))
             else:
-                self._refuse(path, "; ".join(error.problems))
+                self._refuse(path, _reasons(path, error))
                 self.correct(path)
 
     def correct(self, path: str) -> None:
@@ -118,7 +122,7 @@ class Edits:
             except ConfigError as error:
                 if time.monotonic() < waiting.until:
                     continue
-                self._refuse(path, "; ".join(error.problems))
+                self._refuse(path, _reasons(path, error))
                 self.correct(path)
             self.waiting.pop(path, None)
 
@@ -131,15 +135,15 @@ class Edits:
         if self._tree.find(path) is None:
             self._publisher.removed_by_others(path)
             return
-        self.applying = path
+        self.applying = self.deleting = path
         try:
             self._tree.remove(path, who)
             self.taken += 1
         except ConfigError as error:
-            self._refuse(path, "; ".join(error.problems))
+            self._refuse(path, _reasons(path, error))
             self.correct(path)
         finally:
-            self.applying = ""
+            self.applying = self.deleting = ""
         self.try_waiting()
 
     def _put(self, record: ConfigRecord) -> None:
@@ -164,7 +168,7 @@ class Edits:
             elif shelve is not None and isinstance(node, Leaf) and node.shelf is not None:
                 self._tree.shelve(path, who, node.shelf.why, shelve)
         except ConfigError as error:
-            self._refuse(path, "; ".join(error.problems))
+            self._refuse(path, _reasons(path, error))
         self._check(path, who)
 
     def _shelf(self, leaf: Leaf, item: Item, config: LeafConfig) -> tuple[Item, int | None, bool]:
@@ -189,3 +193,12 @@ class Edits:
         node: Area | Leaf | None = self._tree.find(path)
         if node is not None and self._publisher.configs.get(path) != self._publisher.wanted_mark(node):
             self._publisher.mark(path, who)
+
+
+def _reasons(path: str, error: ConfigError) -> str:
+    return _without(path, error.problems)
+
+
+def _without(path: str, problems: list[str]) -> str:
+    """Problems without the path that each begins with."""
+    return "; ".join(problem.removeprefix(f"{path}: ") for problem in problems)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from iocs.alarm.events import SERVER
+from iocs.alarm.items import AreaConfig
 from iocs.alarm.kafka.edits import Edits
 from iocs.alarm.kafka.publisher import UNKNOWN, Publisher, area_mark, leaf_mark
 from iocs.alarm.kafka.reading import BadRecord, ConfigRecord, DeleteRecord, StateRecord, decode_state
@@ -124,6 +125,8 @@ class Merge:
         wanted = self._publisher.wanted_mark(node)
         if mark == wanted or path in self.edited:
             return False
+        if node.config == AreaConfig() and path not in before:
+            return True  # nobody has configured this area here: it is there for what is in it
         if path in before:
             return before[path] == wanted
         return self._config_from == "topic" and not before

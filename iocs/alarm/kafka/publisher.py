@@ -163,8 +163,13 @@ class Publisher:
             self._came_back(key)
         self.in_flight = max(self.in_flight - count - lost, 0)
 
+    def doubt_state(self, path: str) -> None:
+        """Somebody else has written a state there: ours is sent again at the next `retry`."""
+        self.states[path] = UNKNOWN
+        self._failed[path] = None
+
     def retry(self) -> None:
-        """What failed is tried once more."""
+        """What failed or is in doubt is sent once more."""
         failed, self._failed = self._failed, {}
         for path in failed:
             self._look_again(path)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
 from phoebus_client import PATIENCE, Desktop
 
 from iocs.alarm.clock import LoopClock
@@ -89,8 +90,18 @@ def alarm(path: str, **config: Any) -> Item:
     return Item(path, LeafConfig(**{"description": path.rsplit("/", 1)[-1], **config}))
 
 
+def make_topics(servers: str, name: str) -> None:
+    """The topics of a tree, before any server of ours has seen them."""
+    new = [NewTopic(topic, 1, 1) for topic in (name, f"{name}Command", f"{name}Talk")]
+    admin = AdminClient({"bootstrap.servers": servers})
+    for future in admin.create_topics(new).values():
+        future.result(PATIENCE)
+
+
 @asynccontextmanager
-async def stand(servers: str, name: str, *items: Item, ready: bool = True, **settings: Any) -> AsyncIterator[Stand]:
+async def stand(
+    servers: str, name: str, *items: Item, started: bool = True, ready: bool = True, **settings: Any
+) -> AsyncIterator[Stand]:
     """A running server and a desktop that watches it; at the end the desktop has nothing to complain of."""
     hooks = {hook: settings.pop(hook) for hook in ("restart", "shutdown") if hook in settings}
     tree = AlarmTree(name, LoopClock())
@@ -98,10 +109,11 @@ async def stand(servers: str, name: str, *items: Item, ready: bool = True, **set
     bridge = KafkaBridge(tree, KafkaConfig(servers=(servers,), **settings), **hooks)
     acts = Acts()
     tree.listeners.extend((bridge, acts))
-    await bridge.start()
+    if started:
+        await bridge.start()
     desktop: Desktop | None = None
     try:
-        if ready:
+        if started and ready:
             assert await bridge.ready(PATIENCE), bridge.state
         desktop = Desktop(servers, name)
         yield Stand(tree, bridge, desktop, acts)

@@ -96,6 +96,10 @@ class Desktop:
                 raise AssertionError(f"waited {timeout} s for {what or condition}; the last records:\n{tail}")
             self.read(0.05)
 
+    def severity(self, path: str) -> str:
+        """Of a place, "" where no state is known."""
+        return self.states.get(path, {}).get("severity", "")
+
     def of(self, key: str) -> list[Any]:
         """The values of a key, in order."""
         return [record.value for record in self.records if record.key == key]
@@ -118,13 +122,15 @@ class Desktop:
         try:
             name = (key if isinstance(key, bytes) else (key or "").encode()).decode()
             value = None if raw is None else json.loads(raw.decode(), parse_constant=_no_constant)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             self.problems.append(f"{message.topic()}: {key!r} {raw!r}: {error}")
             return
         record = Record(message.topic() or "", name, value, raw, timestamp, kind)
         self.records.append(record)
         if kind != 1:
             self.problems.append(f"{name}: its timestamp is not the time of creation")
+        if record.topic == f"{self.tree}Command":
+            return
         kind_of, colon, path = name.partition(":")
         names = [one for one in re.split(r"(?<!\\)/+", path) if one]
         if not colon or not path.startswith("/") or not names or names[0].replace("\\/", "/") != self.tree:
@@ -204,7 +210,8 @@ class Desktop:
         assert self._producer.flush(PATIENCE) == 0 and not failed, f"{key!r}: {failed}"
 
     def configure(self, path: str, **config: Any) -> None:
-        self.send(f"config:{path}", {"user": "fred", "host": "desk", **config})
+        content = {"user": "fred", "host": "desk", **config}
+        self.send(f"config:{path}", {key: content[key] for key in CONFIG_ORDER if key in content})
 
     def delete(self, path: str) -> None:
         """As a desktop does: two records, each acknowledged."""
