@@ -114,7 +114,8 @@ class FilterWatch:
             on_value = partial(self._heard, text, name)
             active.followed.append((channel, on_value))
             self._inputs.follow(channel, on_value)
-        self._want(text)
+        if not channels:
+            self._want(text)
         return active
 
     def _heard(self, text: str, name: str, heard: Heard | None) -> None:
@@ -124,7 +125,7 @@ class FilterWatch:
         value = None
         if heard is not None and (self._compatible or heard.severity < _INVALID):
             value = number_of(heard.value, heard.dbr)
-        if value != active.values[name]:
+        if value != active.values[name] or active.passes is None:
             active.values[name] = value
             self._want(text)
 

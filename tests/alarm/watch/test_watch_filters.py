@@ -80,7 +80,9 @@ def test_an_input_that_is_gone_lets_through(bench) -> None:
 
 def test_as_phoebus_does(bench) -> None:
     bench = Bench(compatible=True)
-    bench.watch.set("/R/A", "X")
+    bench.watch.set("/R/A", "X + Y")
+    assert bench.heard() == [], "nothing is known of an input that was never there"
+    bench.inputs.say("Y", 0)
     assert bench.heard() == [("/R/A", False)]
     assert not bench.watch.known("/R/A")
     bench.inputs.say("X", 1, severity=3)
@@ -122,6 +124,13 @@ def test_what_is_no_filter_lets_through_and_is_told(bench) -> None:
     assert bench.watch.known("/R/B")
     bench.watch.set("/R/A", "X > 0")
     assert "/R/A" not in bench.watch.problems
+
+
+def test_without_inputs(bench) -> None:
+    bench.watch.set("/R/A", "0")
+    bench.watch.set("/R/B", "1 < 2")
+    assert sorted(bench.heard()) == [("/R/A", False), ("/R/B", True)]
+    assert bench.watch.known("/R/A")
 
 
 def test_closed_it_says_nothing(bench) -> None:

@@ -164,7 +164,7 @@ async def test_a_filter_whose_input_is_missing_does_not_hide_an_alarm(soft) -> N
         assert bench.leaf(name).effective is bench.leaf(other).effective is Effective.Active
         assert bench.watch.filters.missing() == sorted([f"{soft}NONE", f"{soft}X:Dead"])
     async with watched(configured, connection_timeout=0.5, compatible=True) as bench:
-        await until(lambda: bench.leaf(name).effective is not Effective.Active, "the filter, as in Phoebus")
+        await until(lambda: bench.leaf(other).effective is Effective.NormalFiltered, "the filter, as in Phoebus")
 
 
 async def test_an_operating_mode_from_a_pv(soft) -> None:

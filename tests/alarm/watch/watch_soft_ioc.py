@@ -18,6 +18,13 @@ class Mode(enum.IntEnum):
     Cosmics = 2
 
 
+class Level(enum.IntEnum):
+    Fine = 0
+    Minor = 1
+    Major = 2
+    Invalid = 3
+
+
 class Channel(Device):
     """One channel."""
 
@@ -30,6 +37,12 @@ class Channel(Device):
         initial=0.0,
         doc="Current",
         alarm_info=Alarm(guidance="Look at the channel", priority="high", delay=0.0, display="hv"),
+    )
+    Level = setpoint(
+        Level,
+        severities={"Minor": Severity.MINOR, "Major": Severity.MAJOR, "Invalid": Severity.INVALID},
+        initial=Level.Fine,
+        doc="In whatever severity is put",
     )
     Plain = setpoint(int, warn=(None, 10), initial=0, doc="No alarm of the catalogue")
 
