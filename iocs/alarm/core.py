@@ -10,6 +10,7 @@ from iocs.alarm.clock import SECOND, Clock
 from iocs.alarm.events import SERVER, Edit, Effective, Person, State
 from iocs.alarm.flood import ChatterRule, ChatterWatch, FloodRule, FloodWatch
 from iocs.alarm.logic import PRIORITY, AlarmLogic, Context
+from iocs.alarm.losses import Losses
 from iocs.alarm.masks import Masks
 from iocs.alarm.nodes import DISABLED, FILTERED, MASKED, OUT_OF_MODE, SHELVED, SUPPRESSED, Area, Leaf
 from iocs.alarm.severity import AlarmSeverity
@@ -38,7 +39,8 @@ class Core:
         self.tell = Teller()
         self.in_alarm: dict[Leaf, None] = {}
         """Alarms that are up and not suppressed."""
-        self.masks = Masks(find, self.suppress, self.resume)
+        self.masks = Masks(find, self.suppress, self.resume, clock)
+        self.losses = Losses(clock, self.masks)
         self.chatter = ChatterWatch(clock, chatter, self._calm)
         self.flood = FloodWatch(clock, flood, self._flooded)
         self.voice = Announcer(clock, root.path, self.tell.announced, self._waiting, compatible)

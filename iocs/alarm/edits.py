@@ -43,6 +43,7 @@ def begin(leaf: Leaf, item: Item, core: Core, suppression: Suppression) -> None:
 def end_logic(leaf: Leaf, core: Core, suppression: Suppression) -> None:
     """No timer of the leaf runs any more, and nothing remembers it."""
     leaf.logic.stop()
+    core.losses.forget(leaf)
     core.chatter.forget(leaf)
     core.masks.drop(leaf, leaf.extras.masked_by)
     suppression.forget(leaf)

@@ -7,7 +7,8 @@
 - An area masks while an alarm in it does that is not masked itself. An alarm is never masked by itself, so an area may
   mask its own alarms: the one that came first stays.
 - The first-out stays visible. Of the alarms that were up before the mask, those that came more than a second earlier
-  are no consequence of it; of the rest, the earliest stays, too.
+  are no consequence of it; of the rest, the earliest stays, too. But a lost connection is never the reason of another,
+  whichever is noticed first: while the mask has lost its connection, those that have lost theirs are masked.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ from collections import deque
 from collections.abc import Callable
 
 from iocs.alarm.bursts import WINDOW_NS
+from iocs.alarm.clock import Clock, Timer
+from iocs.alarm.judgement import lost
 from iocs.alarm.nodes import MASKED, SHELVED, Area, Leaf
 from iocs.alarm.severity import AlarmSeverity
+
+BACK = 5.0
+"""Seconds that a masked alarm, whose PV is lost, has to find it again once nothing masks it any more."""
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +37,12 @@ class Masks:
         find: Callable[[str], Area | Leaf | None],
         suppress: Callable[[Leaf, int], None],
         resume: Callable[[Leaf, int], None],
+        clock: Clock,
     ) -> None:
         """`suppress` and `resume` are told of a leaf and MASKED."""
-        self._find, self._suppress, self._resume = find, suppress, resume
+        self._find, self._suppress, self._resume, self._clock = find, suppress, resume, clock
+        self._back: dict[Leaf, Timer] = {}
+        self._late: set[Leaf] = set()
         self.masked_by: dict[str, dict[Leaf, None]] = {}
         """By the path of the source: the alarms that it masks."""
         self._exempt: set[Leaf] = set()
@@ -55,6 +64,7 @@ class Masks:
                 del self.masked_by[path]
         self._exempt.discard(leaf)
         self._waiting.discard(leaf)
+        self._found(leaf)
 
     def count(self, leaf: Leaf) -> None:
         """Whether the leaf is in alarm, or suppressed, may be another."""
@@ -68,11 +78,18 @@ class Masks:
                 if self.masked_by and area.live <= 2 and area.path in self.masked_by:
                     self._concerns(area.path)
         if self.masked_by:
+            if leaf in self._back and not lost(leaf.logic.counted):
+                self._put(leaf)
             if leaf in self._exempt and leaf.alarm.severity is AlarmSeverity.OK:
                 self._exempt.discard(leaf)
                 self._put(leaf)
             if leaf.path in self.masked_by:
                 self._concerns(leaf.path)
+
+    def source(self, leaf: Leaf) -> Leaf | None:
+        """The alarm that masks the leaf when it is up; None: none does, or an area."""
+        found = self._find(leaf.extras.masked_by) if leaf.extras.masked_by else None
+        return found if isinstance(found, Leaf) else None
 
     def exempt(self, leaf: Leaf) -> bool:
         """It would be masked, but came first."""
@@ -120,6 +137,10 @@ class Masks:
         source = self._find(path)
         since = self._since(source)
         visible = [leaf for leaf in up if not leaf.reasons and leaf.since_ns <= since and leaf is not source]
+        if isinstance(source, Leaf) and lost(source.logic.counted):
+            gone = {leaf for leaf in up if lost(leaf.logic.counted)}
+            self._exempt -= gone
+            visible = [leaf for leaf in visible if leaf not in gone]
         together = [leaf for leaf in visible if leaf.since_ns >= since - WINDOW_NS]
         self._exempt.update(visible[: len(visible) - len(together)])
         self._exempt.update(together[:1])
@@ -145,10 +166,32 @@ class Masks:
         if not in_force:
             self._exempt.discard(leaf)
         wanted = in_force and leaf not in self._exempt
+        if masked and not wanted and lost(leaf.logic.counted) and leaf not in self._late:
+            if leaf not in self._back:
+                self._back[leaf] = self._clock.call_later(BACK, lambda: self._still_lost(leaf))
+            return
+        self._found(leaf)
         if wanted and not masked:
             self._suppress(leaf, MASKED)
         elif masked and not wanted:
             self._resume(leaf, MASKED)
+
+    def _still_lost(self, leaf: Leaf) -> None:
+        del self._back[leaf]
+        self._late.add(leaf)
+        self._put(leaf)
+        self.check()
+        self._late.discard(leaf)
+
+    def _found(self, leaf: Leaf) -> None:
+        timer = self._back.pop(leaf, None)
+        if timer is not None:
+            timer.cancel()
+
+    def stop(self) -> None:
+        """No timer runs any more."""
+        for leaf in list(self._back):
+            self._found(leaf)
 
     def _in_force(self, leaf: Leaf) -> bool:
         """What masks the leaf is in alarm, and is not masked by the leaf in turn."""

@@ -14,7 +14,7 @@ from iocs.alarm.core import Core
 from iocs.alarm.events import Listener, Person, State
 from iocs.alarm.flood import ChatterRule, FloodRule
 from iocs.alarm.items import ConfigError, Item, LeafConfig
-from iocs.alarm.judgement import DISCONNECTED, INVALID, UNDEFINED
+from iocs.alarm.judgement import INVALID
 from iocs.alarm.nodes import Area, Leaf, Node, Shelf
 from iocs.alarm.severity import from_epics
 from iocs.alarm.structure import NoSuchPath, Structure
@@ -205,11 +205,13 @@ class AlarmTree:
 
     def update(self, leaf: Leaf, severity: int, message: str, value: str, time_ns: int) -> None:
         """A PV has a new state: its severity as in Channel Access (0 to 3, else UNDEFINED), and its time in UTC ns."""
+        if self._core.losses.waiting:
+            self._core.losses.forget(leaf)
         leaf.logic.on_update(State(from_epics(severity), message, value, time_ns))
 
     def disconnected(self, leaf: Leaf, time_ns: int) -> None:
         """A PV cannot be reached."""
-        leaf.logic.on_update(State(UNDEFINED, DISCONNECTED, "", time_ns))
+        self._core.losses.lost(leaf, time_ns)
 
     def set_filter(self, leaf: Leaf, passes: bool) -> None:
         """The filter of an alarm says whether it is one."""
@@ -353,5 +355,7 @@ class AlarmTree:
             leaf.logic.stop()
             self._core.chatter.forget(leaf)
         self._suppression.stop()
+        self._core.losses.stop()
+        self._core.masks.stop()
         self._core.flood.stop()
         self._core.voice.stop()

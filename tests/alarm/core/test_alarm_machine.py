@@ -13,6 +13,7 @@ from support_alarm_core import CA, FRED, Stand, leaf_item
 from iocs.alarm.core import effective
 from iocs.alarm.events import Annunciation, Listener, State
 from iocs.alarm.items import Extras, Item
+from iocs.alarm.judgement import lost
 from iocs.alarm.nodes import DISABLED, MASKED, SHELVED, SUPPRESSED, Leaf
 from iocs.alarm.severity import AlarmSeverity
 
@@ -262,7 +263,7 @@ class AlarmMachine(RuleBasedStateMachine):
         leaves = list(self.at.tree.leaves())
         seen = any((leaf.live or leaf.logic.pending) and not leaf.reasons & ~SHELVED for leaf in leaves)
         for leaf in leaves:
-            if leaf.reasons & MASKED:
+            if leaf.reasons & MASKED and not lost(leaf.logic.counted):
                 assert leaf.extras.masked_by
                 assert seen, "what masks others is never hidden itself"
                 source = self.at.tree.find(leaf.extras.masked_by)

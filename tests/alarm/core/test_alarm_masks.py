@@ -49,6 +49,75 @@ def test_a_consequence_is_not_said_before_what_waits_for_its_delay() -> None:
     assert at.record.texts == ["MAJOR Alarm: A"], "that was no reason"
 
 
+def test_a_lost_connection_is_a_consequence_of_another_whichever_is_noticed_first() -> None:
+    at = crate()
+    for pv in ("B", "A", "Crate", "C"):
+        at.lose(pv)
+        at.clock.advance(2)
+    assert at.record.texts == ["UNDEFINED Alarm: B", "UNDEFINED Alarm: A", "UNDEFINED Alarm: Crate"]
+    assert states(at, "Crate", "A", "B", "C") == ["Active", "Masked", "Masked", "Masked"]
+    assert at.counts() == ("UNDEFINED", 1, 0, 3, 4)
+    for pv in ("B", "A", "C", "Crate"):
+        at.set(pv, "OK")
+    at.tree.acknowledge("/DEMO/HV/Crate", FRED)
+    assert states(at, "Crate", "C") == ["", ""]
+    assert states(at, "A", "B") == ["ActiveLatched", "ActiveLatched"], "these were seen before the mask came"
+    at = crate()
+    at.set("A", "MAJOR", seconds=-0.5)
+    at.lose("Crate")
+    assert states(at, "A") == ["Active"], "this one is another matter"
+
+
+def test_an_ioc_that_is_gone_is_one_alarm_in_whatever_order_its_pvs_are_lost() -> None:
+    at = Stand([leaf_item("Crate", delay=5), *(leaf_item(pv, extras=CRATE) for pv in ("A", "B", "C"))])
+    for pv in ("B", "A", "Crate", "C"):
+        at.lose(pv)
+        at.clock.advance(0.01)
+    at.clock.advance(1)
+    assert states(at, "Crate", "A", "B", "C") == ["OnDelayed", "Masked", "Masked", "Masked"]
+    assert [at.alarm(pv) for pv in "ABC"] == ["UNDEFINED"] * 3
+    at.clock.advance(10)
+    assert at.record.texts == ["UNDEFINED Alarm: Crate"]
+    for pv in ("B", "A", "Crate", "C"):
+        at.set(pv, "OK")
+    at.tree.acknowledge("/DEMO", FRED)
+    assert states(at, "Crate", "A", "B", "C") == ["", "", "", ""]
+    assert len(at.record.texts) == 1
+
+
+def test_a_pv_that_does_not_come_back_with_its_ioc() -> None:
+    at = crate()
+    at.lose("Crate")
+    at.lose("A")
+    at.lose("B")
+    at.set("Crate", "OK")
+    at.clock.advance(4.9)
+    assert states(at, "A", "B") == ["Masked", "Masked"]
+    at.set("B", "MAJOR")
+    assert at.record.texts == ["UNDEFINED Alarm: Crate", "MAJOR Alarm: B"]
+    at.clock.advance(0.2)
+    assert at.record.texts == ["UNDEFINED Alarm: Crate", "MAJOR Alarm: B", "UNDEFINED Alarm: A"]
+    at.clock.advance(100)
+    assert at.clock.pending == 0
+
+
+def test_a_pv_that_is_back_at_once_was_not_lost() -> None:
+    at = crate()
+    at.lose("A")
+    at.lose("A")
+    at.clock.advance(0.1)
+    at.set("A", "MINOR")
+    at.clock.advance(10)
+    assert at.record.texts == ["MINOR Alarm: A"]
+    at.lose("A")
+    at.tree.remove("/DEMO/HV/A", FRED)
+    at.lose("B")
+    at.tree.stop()
+    at.clock.advance(10)
+    assert at.record.texts == ["MINOR Alarm: A"]
+    assert at.clock.pending == 0
+
+
 def test_an_alarm_that_is_only_latched_masks_nothing() -> None:
     at = crate()
     at.set("Crate", "MAJOR")
