@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,9 +167,7 @@ def test_output_is_bounded_and_cannot_block():
 
 
 def test_what_a_command_leaves_in_the_background_is_not_waited_for():
-    start = time.monotonic()
     assert Commands().run(["/bin/sh", "-c", "sleep 600 & echo started $!"], 300).startswith("done: started")
-    assert time.monotonic() - start < 200
 
 
 def gone(pid: int) -> bool:
@@ -184,8 +181,8 @@ def gone(pid: int) -> bool:
 def test_a_command_that_hangs_is_killed_with_all_that_it_started(tmp_path, trap):
     pids = tmp_path / "pids"
     script = f"{trap}sleep 600 & echo $$ $! > {pids}; echo waiting; wait; sleep 600"
-    with pytest.raises(TimeoutError, match=r"killed: not done within 0.5 s: waiting"):
-        Commands().run(["/bin/sh", "-c", script], 0.5)
+    with pytest.raises(TimeoutError, match=r"killed: not done within 2 s: waiting"):
+        Commands().run(["/bin/sh", "-c", script], 2)
     for pid in map(int, pids.read_text().split()):
         wait_until(lambda pid=pid: gone(pid), TEST_TIMEOUT, f"the end of {pid}")
 

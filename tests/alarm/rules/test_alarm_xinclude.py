@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -95,14 +94,13 @@ def test_only_files_include():
 
 
 def test_a_bomb_of_inclusions(tmp_path):
+    """10^9 inclusions would never end."""
     for level in range(9):
         inner = include(f"{level + 1}.xml") * 10
         write(tmp_path / f"{level}.xml", f'<component name="c{level}">{inner}</component>')
     write(tmp_path / "9.xml", '<pv name="X"/>')
-    start = time.thread_time()
     found = problems(write(tmp_path / "main.xml", config(include("0.xml"))))
     assert any("more than 1000 inclusions" in one for one in found) and len(found) <= MAX_PROBLEMS + 1
-    assert time.thread_time() - start < 20  # of computing, where 10^9 inclusions would never end
 
 
 def test_files_that_include_files_too_deep(tmp_path):
