@@ -47,8 +47,8 @@ class Change:
 class Feed:
     """A Channel Access client for many channels; `tell` is called for every change, in order, from the event loop.
 
-    `every_value`: ask for all events, for servers that send those of alarms only then. `first(channel)`: of what happens
-    at one time, this channel's comes first.
+    `every_value`: ask for all events, for servers that send those of alarms only then. `first(channel)`: of what
+    happens at one time, this channel's comes first.
     """
 
     def __init__(

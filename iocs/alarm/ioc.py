@@ -108,6 +108,7 @@ class AlarmIoc(Ioc):
         self._keeper = keeper = Keeper(self.tree, self.configuration, store, self._threads, self._deposed)
         nag = server.get("nag_period", self.config.nag_period)
         keeper.more["nag_period"] = nag
+        keeper.told = self.server_pvs.kept
         self._commands = Commands(self.tree, keeper, lambda: self.client, self.tell, self.config.mode_pv)
         self.writer = EventWriter(lambda: AlarmLog(open_alarms(self.site)), self.folder / "spool")
         self._log = LogWriter(self.tree, self.writer)

@@ -41,6 +41,8 @@ class Keeper(Listener):
     ) -> None:  # fmt: skip
         self._tree, self._configuration, self._store, self._threads = tree, configuration, store, threads
         self._lost = lost
+        self.told: Callable[[str], None] = lambda problem: None
+        """Called when `problem` is another."""
         self.more: dict[str, Any] = {}
         """What else is kept of the server."""
         self._leaves: dict[str, None] = {}
@@ -140,7 +142,9 @@ class Keeper(Listener):
         return True
 
     async def _tell(self, problem: str) -> None:
-        self.problem = problem
+        if problem != self.problem:
+            self.problem = problem
+            self.told(problem)
         async with self._kept:
             self._kept.notify_all()
 

@@ -93,14 +93,15 @@ class PvNames:
         """The node whose PVs begin with this, behind the IOC's prefix and without the colon at the end."""
         return self._nodes.get(name)
 
-    def drop(self, path: str) -> None:
-        """A node is gone."""
+    def drop(self, path: str) -> str | None:
+        """A node is gone; what it was called, None when it had no name."""
         name = self._others.pop(path, None)
         if name is None:
             names = [name for name in self._candidates(path) if name in self._nodes]
             name = next((name for name in names if self._nodes[name].path == path), None)
         if name is not None:
             self._nodes.pop(name, None)
+        return name
 
     def _candidates(self, path: str) -> list[str]:
         """What the rule may have made of a path, as an area and as an alarm."""

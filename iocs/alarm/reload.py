@@ -30,14 +30,12 @@ async def apply_files(tree: AlarmTree, configuration: Configuration, items: list
             if node.children:
                 tree.put(Item(path, AreaConfig()), BY_FILES)
                 continue
-        else:
-            declared = configuration.declared.get(node.channel)
-            if declared is not None and declared.path == path:
-                tree.put(configuration.overlaid(declared), BY_FILES)
-                continue
-        if node.parent is not None:
+        declared = None if isinstance(node, Area) else configuration.declared.get(node.channel)
+        if node.parent is not None and (declared is None or declared.path != path):
             tree.remove(path, BY_FILES)
             _prune(tree, parent_path(path))
+        if declared is not None and not configuration.claimed(split_path(declared.path)[-1]):
+            tree.put(configuration.overlaid(declared), BY_FILES)
         await breath.take()
     for path, item in configuration.files.items():
         if before.get(path) == item and tree.find(path) is not None:

@@ -10,6 +10,7 @@ import orjson
 
 from iocs.alarm.nodes import Leaf
 from owlshift.ioc import IocState
+from owlshift.ioc.alarms import stamp
 
 if TYPE_CHECKING:
     from iocs.alarm.ioc import AlarmIoc
@@ -30,9 +31,14 @@ class ServerPvs:
 
     async def follow(self) -> None:
         """Post them, for ever."""
+        self.kept("")
         while True:
             await self.post()
             await asyncio.sleep(LOOK)
+
+    def kept(self, problem: str) -> None:
+        """The database does, or does not, keep what has changed."""
+        self._ioc.show.root.StoreState.take("Away" if problem else OK, stamp())
 
     async def post(self) -> None:
         """Post what has changed."""
@@ -45,7 +51,6 @@ class ServerPvs:
             [
                 (root.LogState, writer.state),
                 (root.LogBehind, writer.behind & 0x7FFFFFFF),
-                (root.StoreState, "Away" if keeper.problem else OK),
                 (root.KafkaState, ioc.kafka.state if ioc.kafka is not None else ioc.kafka_problem or "Off"),
                 (root.Standby, ioc.seat.standby),
                 (root.Watched, watched),

@@ -43,8 +43,8 @@ class Show(Listener):
         self._tree, self._names, self._actions = tree, names, actions
         self.root = RootPvs(actions, tree.root)
         self._devices: WeakValueDictionary[str, ItemPvs] = WeakValueDictionary()
-        """By path."""
-        self._devices[tree.root.path] = self.root
+        """By what their PVs begin with behind the IOC's prefix."""
+        self._devices[""] = self.root
         self._areas: set[Area] = set()
         self._flush: asyncio.TimerHandle | None = None
         self._acknowledged_by: dict[str, str] = {}
@@ -77,11 +77,16 @@ class Show(Listener):
 
     def device(self, node: Node) -> ItemPvs:
         """The device of a place in the tree."""
-        found = self._devices.get(node.path)
+        name = self._names.name(node)
+        found = self._devices.get(name)
         if found is None:
             kind = AreaPvs if isinstance(node, Area) else AlarmPvs
-            found = self._devices[node.path] = kind(self._actions, node)
+            found = self._devices[name] = kind(self._actions, node)
         return found
+
+    def _shown(self, node: Node) -> ItemPvs | None:
+        """The device of a place, if somebody has it."""
+        return self._devices.get(self._names.name(node)) if len(self._devices) > 1 or node.parent is None else None
 
     def first_value(self, device: ItemPvs, pv: Pv[Any]) -> None:
         """Give a new PV its value."""
@@ -117,14 +122,14 @@ class Show(Listener):
 
     def leaf_changed(self, leaf: Leaf, before: State, raised: bool) -> None:
         """See `Listener`."""
-        device = self._devices.get(leaf.path)
+        device = self._shown(leaf)
         if device is not None:
             self.refresh(device)
         self._touch("Active", "Tree")
 
     def area_changed(self, area: Area) -> None:
         """Published a little later: of many alarms at once, an area shows the sum."""
-        if area.path not in self._devices:
+        if self._shown(area) is None:
             return
         self._areas.add(area)
         if self._flush is None:
@@ -134,8 +139,8 @@ class Show(Listener):
         self._flush = None
         areas, self._areas = self._areas, set()
         for area in areas:
-            device = self._devices.get(area.path)
-            if device is not None:
+            device = self._shown(area)
+            if device is not None and device.node is area:
                 self.refresh(device)
 
     def configured(self, item: Item, who: Person) -> None:
@@ -144,7 +149,7 @@ class Show(Listener):
         if node is None:
             return
         self._names.add(node)
-        device = self._devices.get(node.path)
+        device = self._shown(node)
         if device is not None:
             if isinstance(device, AreaPvs) and isinstance(node, Area):
                 device.node = node
@@ -153,14 +158,14 @@ class Show(Listener):
                 device.node = node
                 self.refresh(device)
             else:  # an alarm was an area before: who has its PVs finds them invalid
-                del self._devices[node.path]
+                del self._devices[self._names.name(node)]
         self._touch("Active", "Tree")
 
     def removed(self, path: str, who: Person) -> None:
         """Nobody can vouch for its PVs any more."""
-        self._names.drop(path)
+        name = self._names.drop(path)
         self._acknowledged_by.pop(path, None)
-        device = self._devices.get(path)
+        device = None if name is None else self._devices.get(name)
         if device is not None:
             when = stamp()
             for pv in device.pvs.values():
@@ -182,7 +187,8 @@ class Show(Listener):
         self._touch("Active", "Tree")
 
     def _show_others(self, path: str, attribute: str) -> None:
-        device = self._devices.get(path)
+        node = self._tree.find(path)
+        device = None if node is None else self._shown(node)
         if device is not None and attribute in device.pvs:
             self._take(device, attribute, device.pvs[attribute])
 

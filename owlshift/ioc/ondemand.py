@@ -95,12 +95,10 @@ class Names(Mapping[str, Pv[Any]]):
         offer = self._offer(name)
         if offer is None:
             raise KeyError(name)
-        known = self._made.get(name)
-        if known is not None:
-            return known
         pv = offer()
-        self._bind(name, pv)
-        self._made[name] = pv
+        if self._made.get(name) is not pv:
+            self._bind(name, pv)
+            self._made[name] = pv
         return pv
 
     def __iter__(self) -> Iterator[str]:
