@@ -52,7 +52,6 @@ class LinkSettings:
     tree: str
     replication: int = 1
     properties: Mapping[str, str] = field(default_factory=dict)
-    check: float = CHECK
 
 
 @dataclass(slots=True)
@@ -256,7 +255,7 @@ class Link:
                 if end and not replayed:
                     replayed = True
                     self._post(self.user.replayed)
-            if time.monotonic() - checked > (1.0 if gone else self.settings.check):
+            if time.monotonic() - checked > (1.0 if gone else CHECK):
                 reason = self._check(consumer, producer, gone)
                 checked = time.monotonic()
                 if reason and not gone:
