@@ -209,7 +209,7 @@ class AlarmTable(screen.SubsystemScreen):
         """The numbers, and what stands in the place of rows when there are none."""
         shown, total = len(self.model.rows), len(self.active.alarms)
         known = self.pv.connected and self.active.time
-        text = f"{total:,} alarms" if shown == total else f"{shown:,} of {total:,}"
+        text = f"{total:,} alarm{'' if total == 1 else 's'}" if shown == total else f"{shown:,} of {total:,}"
         if self.active.truncated:
             text += ", the worst of more"
         rate = self.rate.value
@@ -218,9 +218,8 @@ class AlarmTable(screen.SubsystemScreen):
         self.count.setText(text if known else "")
         words = ""
         if not self.pv.connected:
-            words = f"┅  The alarm server does not answer  ┅\n{self.pv.name}"
-            if self.model.rows:
-                words += "\nWhat is listed below was true when it was last heard."
+            more = "What is listed was true when it was last heard." if self.model.rows else self.pv.name
+            words = f"┅  The alarm server does not answer  ┅\n{more}"
         elif not self.active.time:
             words = f"reading {self.pv.name} …"
         elif not total:

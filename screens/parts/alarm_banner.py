@@ -110,6 +110,7 @@ class AlarmBanner(AlarmCount):
     def __init__(self, server: str, packed: str, parent: QWidget | None = None) -> None:
         super().__init__(server, packed, "", parent)
         self.setShortcut(QKeySequence(SHORTCUT))
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.talk, self.talk_count = Pv(f"{server}Talk", self), Pv(f"{server}TalkCount", self)
         self._heard: int | None = None
         self._settle = QTimer(self)

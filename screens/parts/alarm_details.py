@@ -95,17 +95,21 @@ def html_of(alarm: Alarm, screen: str) -> str:
         for name, value in facts
         if value
     )
-    parts.append(f"<table>{rows}</table>")
-    if screen:
-        parts.append(
-            f'<p><a style="color:#59c2ff" href="screen:{escape(screen)}">▶ Open the screen {escape(screen)}</a></p>'
-        )
-    for title, details in alarm.guidance:
-        parts.append(f"<p><b>{_cut(title)}</b><br>{_linked(details)}</p>")
+    # beside the facts, so that what to do is seen without scrolling
+    parts.append(
+        f'<table width="100%"><tr><td width="48%"><table>{rows}</table></td>'
+        f'<td style="padding-left:14px">{_help(alarm, screen)}</td></tr></table>'
+    )
+    return "\n".join(parts)
+
+
+def _help(alarm: Alarm, screen: str) -> str:
+    """What to do, and the screens that help."""
+    parts = [f"<p>{_link(f'screen:{screen}', f'▶ Open the screen {screen}')}</p>"] if screen else []
+    parts += [f"<p><b>{_cut(title)}</b><br>{_linked(details)}</p>" for title, details in alarm.guidance]
     if not alarm.guidance:
         parts.append(f'<p style="{STYLE}">No guidance is written for this alarm.</p>')
-    for title, details in alarm.displays:
-        parts.append(f"<p>Display <b>{_cut(title)}</b>: {_linked(details)}</p>")
+    parts += [f"<p>Display <b>{_cut(title)}</b>: {_linked(details)}</p>" for title, details in alarm.displays]
     return "\n".join(parts)
 
 
