@@ -55,8 +55,12 @@ class EventWriter:
         """What the database is being given."""
         self._flight_since = 0.0
         self._flight_spooled = False
+        self._moving = 0
+        """Events on their way from the queue to the spool."""
+        self._refused: dict[str, None] = {}
         self._condition = threading.Condition()
         self._closing = False
+        self._ended = threading.Event()
         self._state, self._reason = OK, ""
         self._lost = self._lost_told = 0
         self._written = 0
@@ -75,14 +79,16 @@ class EventWriter:
     def put(self, events: Iterable[Event]) -> None:
         """Take these."""
         with self._condition:
-            if not self._queue:
+            before = len(self._queue)
+            if not before:
                 self._since = time.monotonic()
             for event in events:
                 if len(self._queue) >= MOST:
                     self._lost += 1
                 else:
                     self._queue.append(event)
-            self._condition.notify_all()
+            if not before or before < BATCH <= len(self._queue):  # else it is awake already
+                self._condition.notify_all()
 
     @property
     def state(self) -> str:
@@ -98,14 +104,13 @@ class EventWriter:
     def behind(self) -> int:
         """Events that the database has not got yet."""
         with self._condition:
-            flight = 0 if self._flight_spooled else len(self._flight)
-            return len(self._queue) + flight + self._spool.rows
+            return self.unsafe + self._spool.rows
 
     @property
     def unsafe(self) -> int:
         """Events that neither the database nor the disk has yet: a power cut would lose them."""
         with self._condition:
-            return len(self._queue) + (0 if self._flight_spooled else len(self._flight))
+            return len(self._queue) + self._moving + (0 if self._flight_spooled else len(self._flight))
 
     @property
     def lost(self) -> int:
@@ -134,10 +139,11 @@ class EventWriter:
         with self._condition:
             self._closing = True
             self._condition.notify_all()
+        self._ended.set()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        self._to_spool(self._take())
+        self._spool_queue()
         self._spool_flight()
         self._spool.close()
         if self._own and self._log is not None and not self._threads[0].is_alive():
@@ -183,7 +189,9 @@ class EventWriter:
         if self._spool.rows:
             self._replay()
             return
-        events = self._take(BATCH)
+        with self._condition:  # at no moment are they nowhere
+            events = self._take(BATCH)
+            self._fly(events, spooled=False)
         if not events:
             self._try_adopt()
         elif self._give(events):
@@ -201,16 +209,19 @@ class EventWriter:
             return
         path, events = oldest
         for start in range(0, len(events), BATCH):
-            if not self._give(events[start : start + BATCH], spooled=True):
+            self._fly(events[start : start + BATCH], spooled=True)
+            if not self._give(self._flight):
                 return
         self._spool.done(path)
         self._flight = []
         self._succeeded()
 
-    def _give(self, events: list[Event], *, spooled: bool = False) -> bool:
-        """To the database; False when it is gone: then they are in the spool."""
+    def _fly(self, events: list[Event], *, spooled: bool) -> None:
         with self._condition:
             self._flight, self._flight_since, self._flight_spooled = events, time.monotonic(), spooled
+
+    def _give(self, events: list[Event]) -> bool:
+        """To the database; False when it is gone: then they are in the spool."""
         try:
             self._insert(events)
         except DbError as error:
@@ -236,6 +247,11 @@ class EventWriter:
                 self._insert(events[:half])
                 self._insert(events[half:])
                 return
+            if events[0].id in self._refused:
+                return  # it had been spooled, too, since the database took its time
+            self._refused[events[0].id] = None
+            if len(self._refused) > MANY:
+                del self._refused[next(iter(self._refused))]
             self._lost += 1
             try:
                 self._spool.refuse(events, str(error))
@@ -273,9 +289,8 @@ class EventWriter:
 
     def _guard(self) -> None:
         """To the spool what the database does not take in time."""
-        while not self._closing:
+        while not self._ended.wait(LINGER if self._failures else PATIENCE / 4):
             with self._condition:
-                self._condition.wait(LINGER if self._failures else PATIENCE / 4)
                 now = time.monotonic()
                 gone = self._failures > 0 and bool(self._queue)
                 late = bool(self._queue) and (now - self._since > PATIENCE or len(self._queue) > MANY)
@@ -283,7 +298,14 @@ class EventWriter:
             if hangs:
                 self._spool_flight()
             if gone or late:
-                self._to_spool(self._take())
+                self._spool_queue()
+
+    def _spool_queue(self) -> None:
+        with self._condition:
+            events = self._take()
+            self._moving = len(events)
+        self._to_spool(events)
+        self._moving = 0
 
     def _take(self, most: int = MOST) -> list[Event]:
         with self._condition:
