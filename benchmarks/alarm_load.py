@@ -151,12 +151,14 @@ async def restart(server: Server, pvs: Pvs, sizes: Sizes) -> dict[str, float]:
     server.stop()
     before = server.announced()
     seconds = await server.start(_PATIENCE)
+    cpu = cpu_seconds(server.pid)
     await asyncio.sleep(_QUIET)
     wanted = [_MAJOR] * sizes.latched + [_OK] * min(len(others), 2 * sizes.latched)
     found = await server.severities([*latched, *others[: 2 * sizes.latched]])
     wrong = sum(one != other for one, other in zip(found, wanted, strict=True))
     return {
         "restart: all states right, s": seconds,
+        "restart: CPU of the server, s": cpu,
         "restart: wrong states": wrong,
         "restart: false annunciations": server.announced() - before,
     }

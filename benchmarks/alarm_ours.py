@@ -143,7 +143,11 @@ class Ours:
     async def severities(self, numbers: list[int]) -> list[int]:
         """The severities that are served now."""
         found = await self.client.read_many([alarm_pv(number) for number in numbers], timeout=120)
-        return [-1 if isinstance(one, CaError) else int(one.value) for one in found]
+        values = [int(one.value) for one in found if not isinstance(one, CaError)]
+        if len(values) < len(found):
+            problem = next(one for one in found if isinstance(one, CaError))
+            raise RuntimeError(f"{len(found) - len(values)} alarm PVs cannot be read: {problem}")
+        return values
 
     def logged(self, where: str) -> int:
         """Rows of the alarm log."""

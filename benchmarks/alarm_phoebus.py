@@ -32,8 +32,13 @@ def missing() -> str:
 class PhoebusServer:
     """One Phoebus alarm server in a process of its own: `with PhoebusServer(…) as server`."""
 
-    def __init__(self, name: str, kafka: str, ca_port: int, repeater_port: int, heap: str = "1g") -> None:
-        """`name`: of the configuration; `kafka`: `host:port`; `ca_port`: where its PVs are served on loopback."""
+    def __init__(
+        self, name: str, kafka: str, ca_port: int, repeater_port: int, heap: str = "1g", mask: str = "ALARM"
+    ) -> None:
+        """`name`: of the configuration; `kafka`: `host:port`; `ca_port`: where its PVs are served on loopback.
+
+        `mask`: the events it asks for. With ALARM, inputs of filters that are never in alarm are not followed.
+        """
         self.name, self.kafka = name, kafka
         self.folder = Path(tempfile.mkdtemp(prefix="owl-phoebus-"))
         self.log = self.folder / "server.log"
@@ -48,7 +53,7 @@ class PhoebusServer:
             "org.phoebus.pv.ca/auto_addr_list": "false",
             "org.phoebus.pv.ca/server_port": str(ca_port),
             "org.phoebus.pv.ca/repeater_port": str(repeater_port),
-            "org.phoebus.pv.ca/monitor_mask": "ALARM",
+            "org.phoebus.pv.ca/monitor_mask": mask,
         }
         (self.folder / "settings.ini").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 

@@ -48,8 +48,15 @@ def comparable(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def sequence(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records to compare; Phoebus repeats what it has when an alarm is acknowledged that is none."""
-    return [record for record, _ in itertools.groupby(map(comparable, records))]
+    """Records to compare.
+
+    Phoebus repeats what it has, without `latch`, when an acknowledgement changes nothing; ours says nothing then.
+    """
+    found: list[dict[str, Any]] = []
+    for record in map(comparable, records):
+        if not found or record not in (found[-1], {k: v for k, v in found[-1].items() if k != "latch"}):
+            found.append(record)
+    return found
 
 
 class Ours(Listener):
@@ -84,7 +91,7 @@ class Beside:
         self.kafka = Kafka()
         port = int(os.environ["EPICS_CA_SERVER_PORT"])
         repeater = int(os.environ.get("EPICS_CA_REPEATER_PORT") or free_port())
-        self.server = PhoebusServer(self.name, self.kafka.servers, port, repeater, heap="512m")
+        self.server = PhoebusServer(self.name, self.kafka.servers, port, repeater, heap="512m", mask="VALUE")
         clock = LoopClock()
         self.tree = AlarmTree(self.name, clock, compatible=True)
         self.tree.load(self.items)
