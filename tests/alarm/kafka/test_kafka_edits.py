@@ -12,6 +12,7 @@ from kafka_stand import OPERATOR, T0, alarm, fresh_tree, make_topics, stand
 from phoebus_client import Desktop
 
 from iocs.alarm.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
+from iocs.alarm.kafka import edits
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ async def test_deletion_in_two_steps(servers: str) -> None:
         assert desktop.configs[f"/{name}"]["guidance"] == [{"title": "a", "details": "b"}]
 
 
-async def test_an_alarm_is_moved(servers: str) -> None:
+async def test_an_alarm_is_moved(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = fresh_tree()
     old, new = f"/{name}/A/X", f"/{name}/B/X"
     async with stand(servers, name, alarm(old)) as it:
@@ -189,6 +190,7 @@ async def test_an_alarm_is_moved(servers: str) -> None:
         await it.settled()
         assert it.desktop.configs.keys() == {f"/{name}/A", f"/{name}/B", new}
         # an alarm of a PV that another alarm has is taken away again
+        monkeypatch.setattr(edits, "PATIENCE", 0.2)
         it.desktop.configure(old, description="X again")
         await it.until(lambda: old in it.desktop.configs)
         await it.until(lambda: old not in it.desktop.configs)
@@ -196,7 +198,8 @@ async def test_an_alarm_is_moved(servers: str) -> None:
         assert it.bridge.counts.refused == 1
 
 
-async def test_hostile_records(servers: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_hostile_records(servers: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edits, "PATIENCE", 0.2)
     name = fresh_tree()
     path = f"/{name}/A/X"
     async with stand(servers, name, alarm(path), alarm(f"/{name}/A/Y")) as it:
