@@ -24,7 +24,7 @@ from iocs.alarm.nodes import MASKED, SHELVED, Area, Leaf
 from iocs.alarm.severity import AlarmSeverity
 
 BACK = 5.0
-"""Seconds that a masked alarm, whose PV is lost, has to find it again once nothing masks it any more."""
+"""Seconds that a masked alarm, whose PV is lost or invalid, has to get well once nothing masks it any more."""
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Masks:
         if not in_force:
             self._exempt.discard(leaf)
         wanted = in_force and leaf not in self._exempt
-        if masked and not wanted and lost(leaf.logic.counted) and leaf not in self._late:
+        if masked and not wanted and _unknown(leaf) and leaf not in self._late:
             if leaf not in self._back:
                 self._back[leaf] = self._clock.call_later(BACK, lambda: self._still_lost(leaf))
             return
@@ -211,3 +211,9 @@ class Masks:
             seen.add(source)
             path = source.extras.masked_by
         return False
+
+
+def _unknown(leaf: Leaf) -> bool:
+    """Nobody can vouch for its PV, as after a loss that is just over."""
+    counted = leaf.logic.counted
+    return counted.severity is AlarmSeverity.INVALID or lost(counted)

@@ -95,7 +95,6 @@ class HvIoc(Ioc):
         device = self.boards[board]
         await self.post_many(
             [
-                (device.Connected, True),
                 (device.Name, identity.model),
                 (device.NCh, identity.channels),
                 (device.FwRel, identity.firmware),
@@ -105,6 +104,8 @@ class HvIoc(Ioc):
         for channel in device.outputs:
             apply_ranges(channel, identity)
         await self.reading(board, reading)
+        # the values first: what follows alarms must not find a board that is there with values that are not
+        await self.post(device.Connected, True)
         if board not in self._met:
             self._met.add(board)
             await self.post_many(first_setpoints(device, reading))
@@ -162,6 +163,7 @@ class HvIoc(Ioc):
         counters = self.driver.counters
         await self.post_many(
             [
+                (self.line.Connected, any(board.Connected.value for board in self.boards.values())),
                 (self.line.CycleTime, seconds),
                 (self.line.Timeouts, counters.timeouts),
                 (self.line.BadReplies, counters.bad_replies),
@@ -173,10 +175,12 @@ class HvIoc(Ioc):
     async def _count_boards(self) -> None:
         connected = sum(board.Connected.value for board in self.boards.values())
         counters = self.driver.counters
+        # the line is there again once all boards have had their turn: those that come with it are no news
+        line = connected > 0 and (self.line.Connected.value or connected == len(self.boards))
         await self.post_many(
             [
                 (self.line.Boards, connected),
-                (self.line.Connected, connected > 0),
+                (self.line.Connected, line),
                 (self.line.Timeouts, counters.timeouts),
                 (self.line.BadReplies, counters.bad_replies),
                 (self.line.Reconnects, counters.reconnects),

@@ -84,7 +84,7 @@ async def test_a_lost_cable_is_one_alarm(demo: AlarmStand) -> None:
     await demo.put("Ack", 1)
     await demo.until("Sevr", lambda severity: severity == "OK")
     before = int(await demo.get("TalkCount"))
-    sim(demo, "cable", state="unplugged")
+    sim(demo, "cable", state="pulled")
     await demo.until("HV:Line:Sevr", lambda severity: severity == "MAJOR")
     assert await demo.get("HV:NActive") == 1
     assert await demo.get(f"{IMON}State") == "NormalMasked"
