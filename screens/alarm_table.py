@@ -223,7 +223,7 @@ class AlarmTable(screen.SubsystemScreen):
         elif not self.active.time:
             words = f"reading {self.pv.name} …"
         elif not total:
-            words = "●  No alarm"
+            words = "✓  No alarm"
         elif not shown:
             words = f"None of {total:,} alarms fits the filter"
         self.note.setText(words)

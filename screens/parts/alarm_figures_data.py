@@ -10,7 +10,7 @@ from screens.parts.alarm_time import span_text
 from screens.parts.words import when
 
 GOOD, FAIR, BAD, PLAIN = "good", "fair", "bad", ""
-SYMBOLS = {GOOD: "✔", FAIR: "◆", BAD: "✖", PLAIN: ""}
+SYMBOLS = {GOOD: "✔", FAIR: "~", BAD: "✖", PLAIN: ""}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """How alarms look: a shape, a word and a colour for each severity, so that none of them is needed alone. Imports no Qt.
 
-Waiting alarms are filled, those that somebody has acknowledged are outlined and have a tick.
+The shapes are those of `owl alarm`. What waits is filled; what somebody has acknowledged is hollow and has a tick.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Look:
 
 
 _BASE = (
-    ("MINOR", "◆", "#ffd83d", "#2b2400", "warning"),
-    ("MAJOR", "✖", "#ff5c57", "#1e0000", "fault"),
-    ("INVALID", "?", "#ff6ef5", "#330030", "invalid"),
-    ("UNDEFINED", "┅", "#c9d3dc", "#12161a", "disconnected"),
+    ("MINOR", "▲△", "#ffd83d", "#2b2400", "warning"),
+    ("MAJOR", "◆◇", "#ff5c57", "#1e0000", "fault"),
+    ("INVALID", "■□", "#ff6ef5", "#330030", "invalid"),
+    ("UNDEFINED", "●○", "#c9d3dc", "#12161a", "disconnected"),
 )
-OK = Look("OK", 0, "●", "OK", "#8fd694", "#0e2412", False, "ok")
+OK = Look("OK", 0, "✓", "OK", "#8fd694", "#0e2412", False, "ok")
 LOOKS: dict[str, Look] = {"OK": OK}
-for _number, (_name, _symbol, _color, _ink, _key) in enumerate(_BASE):
-    LOOKS[f"{_name}_ACK"] = Look(f"{_name}_ACK", 2 * _number + 1, _symbol, _name, _color, _ink, False, _key)
-    LOOKS[_name] = Look(_name, 2 * _number + 2, _symbol, _name, _color, _ink, True, _key)
+for _number, (_name, _symbols, _color, _ink, _key) in enumerate(_BASE):
+    LOOKS[f"{_name}_ACK"] = Look(f"{_name}_ACK", 2 * _number + 1, _symbols[1], _name, _color, _ink, False, _key)
+    LOOKS[_name] = Look(_name, 2 * _number + 2, _symbols[0], _name, _color, _ink, True, _key)
 GONE = Look("", -1, "┅", "NO SERVER", "#9aa5b1", "#ffffff", False, "gone")
 """The alarm server does not answer: nothing is known."""
 

@@ -26,7 +26,7 @@ LOOK = Qt.ItemDataRole.UserRole + 1
 """The role under which a cell has the `Look` that the delegate draws."""
 SEVERITY, STATE, TIME, PV, DESCRIPTION, MESSAGE, VALUE, NOW, BY, PRIORITY = range(10)
 COLUMNS = ("Severity", "State", "Since", "PV", "Description", "Message", "Value", "Now", "By", "Prio")
-WIDTHS = (118, 108, 78, 190, 190, 108, 84, 112, 96, 40)
+WIDTHS = (118, 116, 78, 190, 190, 116, 84, 124, 84, 40)
 TIPS = {
     STATE: "new: nobody has acknowledged it · latched: it is gone, and waits to be acknowledged",
     MESSAGE: "What the PV said when it was at its worst",

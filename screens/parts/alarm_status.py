@@ -22,13 +22,13 @@ def _ill(pv: Pv) -> bool:
 
 Check = tuple[str, Callable[[Pv], bool], str]
 CHECKS: tuple[Check, ...] = (
-    ("Flood", _on, "■ FLOOD: more alarms than anybody can follow"),
-    ("Maint", _on, "◆ Maintenance mode: INVALID alarms acknowledge themselves"),
-    ("Notify", lambda pv: pv.value == 0, "◆ Notification is off: nobody is mailed"),
-    ("Role", lambda pv: pv.text == "Standby", "◆ This server stands by; another one is active"),
-    ("LogState", _ill, "✖ The alarm log: {text}"),
-    ("StoreState", _ill, "✖ The store of states: {text}"),
-    ("KafkaState", _ill, "✖ Kafka: {text}"),
+    ("Flood", _on, "FLOOD: more alarms than anybody can follow"),
+    ("Maint", _on, "Maintenance mode: INVALID alarms acknowledge themselves"),
+    ("Notify", lambda pv: pv.value == 0, "Notification is off: nobody is mailed"),
+    ("Role", lambda pv: pv.text == "Standby", "This server stands by; another one is active"),
+    ("LogState", _ill, "The alarm log: {text}"),
+    ("StoreState", _ill, "The store of states: {text}"),
+    ("KafkaState", _ill, "Kafka: {text}"),
 )
 
 

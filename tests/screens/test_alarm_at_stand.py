@@ -118,7 +118,7 @@ def test_tree_areas_figures_and_top_of_the_real_thing(alarms: Alarms) -> None:
     top = alarms.open("top")
     try:
         top.whole()
-        top.wait("display.cards[0].alarms.isEnabled() and display.alarms.text()[0] in '●◆✖?┅'")
+        top.wait("display.cards[0].alarms.isEnabled() and display.alarms.text()[0] in '✓▲◆■●△◇□○'")
         picture(top, "alarm_real_top", (1280, 800))
     finally:
         top.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import alarm_documents as documents
 import pytest
 from alarm_screens import AlarmStub, asked
-from runkey_screens import picture
+from runkey_screens import connect, picture
 from screen_stand import Screen
 from support import unique_prefix
 
@@ -52,9 +52,9 @@ def test_the_tree_is_live_where_it_is_seen(opened: Open, stub: AlarmStub) -> Non
     path = f"/{stub.site}/HV/L01/{stub.site}:HV:L01:IMon"
     node = f"{rows}.root.find({path!r})"
     screen.wait(f"{rows}.live.item({path!r}) is not None")
-    assert screen.get(f"{rows}.cell({node}, 1)") == "● OK"
+    assert screen.get(f"{rows}.cell({node}, 1)") == "✓ OK"
     stub.post(screen, {"HV:L01:IMon": {"Sevr": 6, "Msg": "HIHI_ALARM", "State": "Active"}, "HV:L01": {"NUnack": 3}})
-    screen.wait(f"{rows}.cell({node}, 1) == '✖ MAJOR' and {rows}.cell({node}, 7) == 'HIHI_ALARM'")
+    screen.wait(f"{rows}.cell({node}, 1) == '◆ MAJOR' and {rows}.cell({node}, 7) == 'HIHI_ALARM'")
     screen.wait(f"{rows}.cell({node}.parent, 2) == '3'")
     guidance = '{"guidance": [{"title": "Do", "details": "wait"}], "rationale": "it burns", "screen": "hv"}'
     stub.post(screen, {"HV:L01:IMon": {"GuidanceJson": guidance}})
@@ -93,7 +93,7 @@ def test_the_areas_as_tiles_down_to_the_alarms(opened: Open, stub: AlarmStub) ->
     screen = opened("alarm_area")
     screen.wait("display.loaded and len(display.tiles) == 10")
     tile = f"display.tiles['/{stub.site}/GAS']"
-    screen.wait(f"{tile}.item is not None and {tile}.severity.text() == '✖ MAJOR ✓'")
+    screen.wait(f"{tile}.item is not None and {tile}.severity.text() == '◇ MAJOR ✓'")
     picture(screen, "alarm_area", *SIZES)
     screen.get(f"click({tile})")
     screen.wait(f"display.path == '/{stub.site}/GAS' and len(display.tiles) == 6")
@@ -117,7 +117,7 @@ def test_the_log_is_searched_read_on_and_saved(opened: Open, stub: AlarmStub) ->
     screen = opened("alarm_log", PATH=path)
     screen.wait("display.loaded and len(display.events) == 300")
     assert f" -- {path}" in stub.calls()[-1] and stub.calls()[-1].startswith("log --json --system ALM --from=20")
-    assert screen.get("display.table.model.rows[0]")[1:4] == ["alarm", "● → ✖ MAJOR", f"{stub.site}:HV:L01:IMon0"]
+    assert screen.get("display.table.model.rows[0]")[1:4] == ["alarm", "✓ → ◆ MAJOR", f"{stub.site}:HV:L01:IMon0"]
     picture(screen, "alarm_log", *SIZES)
     screen.get("(display.kind.setCurrentIndex(2), display.person.setText('anna'), display.search())")
     screen.wait("display.owl.pending() == ''")
@@ -164,7 +164,7 @@ def test_figures_with_their_targets(opened: Open, stub: AlarmStub) -> None:
     screen = opened("alarm_figures")
     screen.wait("display.figures is not None and len(display.tables) == 5")
     cards = screen.get("{card.title.text(): card.value.text() for card in display.cards}")
-    assert cards["Alarms in 10 min"] == "◆ 1.9" and cards["Stale"] == "✖ 7" and cards["Fleeting"] == "✔ 0"
+    assert cards["Alarms in 10 min"] == "~ 1.9" and cards["Stale"] == "✖ 7" and cards["Fleeting"] == "✔ 0"
     assert screen.get("len(display.series.lines)") == 3
     picture(screen, "alarm_figures", *SIZES)
     screen.get("display.lists.setCurrentIndex(3)")
@@ -190,10 +190,10 @@ def test_a_tree_that_cannot_be_read_is_told(opened: Open, stub: AlarmStub) -> No
 def test_the_banner_leads_from_every_screen_to_the_table(opened: Open, stub: AlarmStub) -> None:
     screen = opened("top", TITLE="The stand")
     stub.show_active(screen, documents.active(9, stub.site))
-    screen.wait("display.alarms.text() == '✖ MAJOR  6 new · 3 ✓'")
+    screen.wait("display.alarms.text() == '◆ MAJOR  6 new · 3 ✓'")
     screen.wait("display.alarms.property('waits') and display.alarms.property('look') == 'fault'")
     roll_up = "display.cards[1].alarms"
-    screen.wait(f"{roll_up}.text() == '┅ UNDEFINED  2 new'")
+    screen.wait(f"{roll_up}.text() == '● UNDEFINED  2 new'")
     picture(screen, "alarm_top", (1280, 800))
     screen.get(f"click({roll_up})")
     screen.wait("type(display).__name__ == 'AlarmTable'")
@@ -201,8 +201,9 @@ def test_the_banner_leads_from_every_screen_to_the_table(opened: Open, stub: Ala
     screen.get("click(find('◀ Top'))")
     screen.get("click(display.alarms)")
     screen.wait("type(display).__name__ == 'AlarmTable' and display.area.currentData() == ''")
+    connect(screen, stub.prefix)
     stub.show_active(screen, documents.active(0, stub.site))
-    screen.wait("display.header.alarms.text() == '● No alarm'")
+    screen.wait("display.header.alarms.text() == '✓ No alarm'")
 
 
 def test_a_site_without_an_alarm_server_has_no_banner(opened: Open, open_screen: Open, stub: AlarmStub) -> None:

@@ -81,7 +81,7 @@ def test_what_waits_comes_first_then_the_worst(table: Screen) -> None:
     assert waits == sorted(waits, reverse=True)
     ranks = table.get("[alarm.look.rank for alarm in display.model.rows if alarm.look.waits]")
     assert ranks == sorted(ranks, reverse=True)
-    assert table.get("display.model.rows[0].look.text") == "┅ UNDEFINED"
+    assert table.get("display.model.rows[0].look.text") == "● UNDEFINED"
     table.get("display.view.sortByColumn(3, Qt.SortOrder.DescendingOrder)")
     names = table.get("[alarm.pv for alarm in display.model.rows]")
     assert names == sorted(names, key=str.lower, reverse=True)
@@ -204,7 +204,7 @@ def test_the_selection_stays_with_its_alarm_while_others_come_and_go(table: Scre
     show(table, stub, fewer)
     assert sorted(table.get("[alarm.path for alarm in display.view.selected]")) == paths
     show(table, stub, more | {"alarms": [documents.in_alarm(8, stub.site, "MAJOR_ACK")]})
-    assert table.get("[alarm.look.text for alarm in display.view.selected]") == ["✖ MAJOR ✓"]
+    assert table.get("[alarm.look.text for alarm in display.view.selected]") == ["◇ MAJOR ✓"]
     assert table.get("[alarm.acknowledged_by for alarm in display.view.selected]") == ["anna@daq1"]
 
 

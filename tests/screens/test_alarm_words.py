@@ -61,7 +61,7 @@ def test_every_severity_has_shape_word_colour_and_a_rank_of_its_own() -> None:
     for look in LOOKS.values():
         assert f'QPushButton[role="alarms"][look="{look.key}"]' in sheet
         assert f'QFrame[look="{look.key}"] > QLabel[role="areasymbol"]' in sheet
-    assert look_of("MAJOR_ACK").text == "✖ MAJOR ✓" and look_of("whatever").word == "NO SERVER"
+    assert look_of("MAJOR_ACK").text == "◇ MAJOR ✓" and look_of("whatever").word == "NO SERVER"
 
 
 def test_an_alarm_of_the_table_and_of_the_tree_is_the_same() -> None:
@@ -110,7 +110,7 @@ def test_the_log_is_asked_as_the_command_takes_it() -> None:
     query = LogQuery(since="2026-11-20T00:00:00Z", pv="-weird", person="anna", kind="ack", limit=5)
     assert arguments(query) == ["--from=2026-11-20T00:00:00Z", "--by=anna", "--kind=ack", "--limit=5", "--", "-weird"]
     events = read_log(documents.log(7, "T")).events
-    assert row_of(events[0])[1:4] == ("alarm", "● → ✖ MAJOR", "T:HV:L01:IMon0")
+    assert row_of(events[0])[1:4] == ("alarm", "✓ → ◆ MAJOR", "T:HV:L01:IMon0")
     assert row_of(events[3])[1:3] == ("acknowledged", "") and row_of(events[3])[6] == "anna@daq1"
 
 
