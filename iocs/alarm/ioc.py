@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from db.alarms.log import AlarmLog
@@ -13,6 +14,7 @@ from db.alarms.store import AlarmStore
 from db.alarms.writer import EventWriter
 from db.config import open_alarms
 from db.database import Database
+from db.errors import DbError
 from iocs.alarm.actions import Actions
 from iocs.alarm.catalogue_watch import Catalogues
 from iocs.alarm.clock import LoopClock
@@ -45,6 +47,8 @@ LOG_END = 3.0
 """Seconds that the log has at the stop until the rest waits in the spool."""
 KEEP_END = 3.0
 """Seconds that states have at the stop."""
+PRUNE = 3600.0
+"""Seconds between two looks at whether the log has what is too old."""
 
 
 class AlarmIoc(Ioc):
@@ -148,6 +152,20 @@ class AlarmIoc(Ioc):
         self.spawn(self.show.follow(), "texts")
         self.spawn(self.catalogues.follow(self.configuration.for_catalogues(self.tree, self.catalogues)), "catalogues")
         self.spawn(self.server_pvs.follow(), "server PVs")
+        if self.config.keep_log:
+            self.spawn(self._prune(), "prune")
+
+    async def _prune(self) -> None:
+        """Once an hour, remove what of the log is older than it is to be kept."""
+        database = self._database
+        while database is not None:
+            limit = datetime.now(UTC) - timedelta(days=self.config.keep_log)
+            try:
+                removed = await self._threads.run(lambda limit=limit: AlarmLog(database).prune(limit), 3600.0, "prune")
+                log.info("%d events of the log were older than %g days", removed, self.config.keep_log)
+            except DbError as error:
+                log.warning("the log is not pruned: %s", error)
+            await asyncio.sleep(PRUNE)
 
     def _bridge(self) -> KafkaBridge | None:
         """The bridge to Kafka, when the site has one; it needs a library that not every installation has."""
@@ -295,6 +313,7 @@ class AlarmIoc(Ioc):
 
     async def items_text(self, node: Node) -> str:
         """See `pvs.Actions`."""
+        self.show.drop_later(self.show.device(node).Items)
         return await self.commands.items_text(node)
 
     async def text(self, name: str) -> str:

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 from caproto import AlarmStatus
 
-from iocs.alarm.documents import active_json, shelves_json, tree_json
+from iocs.alarm.documents import active_json, give_back, shelves_json, tree_json
 from iocs.alarm.events import Annunciation, Edit, Listener, Person, State
 from iocs.alarm.forms import ACTIVE_LIMIT
 from iocs.alarm.items import Item
@@ -223,16 +223,18 @@ class Show(Listener):
                     raise
                 finally:
                     if name == "Tree":
-                        self._drop_later(name, pv)
+                        self.drop_later(pv, name)
             return pv.value
 
-    def _drop_later(self, name: str, pv: Pv[Any]) -> None:
-        """The text of a large tree takes as much memory as the tree: nobody keeps it who does not need it."""
+    def drop_later(self, pv: Pv[Any], name: str = "") -> None:
+        """A text as large as the tree is kept for a moment only, unless somebody monitors it."""
 
         def drop() -> None:
-            if len(pv.value) > LARGE and not pv.monitored and not self._making[name].locked():
-                self.dirty[name] = True
+            if len(pv.value) > LARGE and not pv.monitored and not (name and self._making[name].locked()):
+                if name:
+                    self.dirty[name] = True
                 pv.take("", stamp())
+                give_back()
 
         asyncio.get_running_loop().call_later(KEEP, drop)
 
