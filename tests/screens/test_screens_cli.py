@@ -15,6 +15,7 @@ import pytest
 from screen_stand import SLOW, Stand
 from support import Process, free_port, owl
 
+ALARMS = ["alarm_table", "alarm_tree", "alarm_area", "alarm_log", "alarm_shelves", "alarm_figures"]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -34,7 +35,7 @@ def png_size(file: Path) -> tuple[int, int]:
 def test_list_names_every_screen() -> None:
     done = run("list")
     assert done.returncode == 0
-    names = ["top", "hv", "hv_channel", "runkey_panel", "runkey", "felix"]
+    names = ["top", "hv", "hv_channel", "runkey_panel", "runkey", "felix", *ALARMS]
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == names
 
 
@@ -109,7 +110,15 @@ def test_shot_of_a_running_stand(stand: Stand, qt: None, tmp_path: Path) -> None
     done = run("shot", str(tmp_path / "new" / "dir"), "-c", "L07", "--settle", "0.2", "--size", "1920x1080", env=env)
     assert (done.returncode, done.stderr) == (0, "")
     files = [Path(line) for line in done.stdout.splitlines()]
-    names = ["top.png", "hv.png", "hv_channel.png", "runkey_panel.png", "runkey.png", "felix.png"]
+    names = [
+        "top.png",
+        "hv.png",
+        "hv_channel.png",
+        "runkey_panel.png",
+        "runkey.png",
+        "felix.png",
+        *(f"{name}.png" for name in ALARMS),
+    ]
     assert [file.name for file in files] == names
     assert [png_size(file) for file in files] == [(1920, 1080)] * 6
     assert all(file.stat().st_size < 300_000 for file in files)
