@@ -49,6 +49,23 @@ class RunkeyInfo:
     version: int = field(default=0, repr=False)
     """Of the head: it grows with every move."""
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it: what `owl runkey … --json` prints and PVs hold; `created` in ISO 8601, UTC."""
+        return {
+            "name": self.name,
+            "where": self.where,
+            "committed": self.committed,
+            "revision": self.revision,
+            "number": self.number,
+            "root": self.root,
+            "digest": self.digest,
+            "action": self.action,
+            "author": self.author,
+            "created": self.created.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "comment": self.comment,
+            "tags": list(self.tags),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class RevisionInfo:

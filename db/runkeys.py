@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -285,21 +286,19 @@ class Runkeys:
 
     # how
 
-    def _writing(self, role: str) -> Any:
+    @contextmanager
+    def _writing(self, role: str) -> Iterator[Connection]:
+        """A transaction that changes what is there already: no backend has any."""
         if self.frozen:
             raise Forbidden(f"{self.database.label} keeps what was committed")
-        return self._allowed(role)
+        with self._allowed(role) as connection:
+            yield connection
 
-    def _allowed(self, role: str) -> Any:
-        from contextlib import contextmanager
-
-        @contextmanager
-        def writing() -> Any:
-            with self.database.write() as connection:
-                require(connection, self.who, role)
-                yield connection
-
-        return writing()
+    @contextmanager
+    def _allowed(self, role: str) -> Iterator[Connection]:
+        with self.database.write() as connection:
+            require(connection, self.who, role)
+            yield connection
 
     def _change(self, function: Callable[[Connection], Any]) -> Any:
         def store() -> Any:

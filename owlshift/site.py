@@ -151,10 +151,13 @@ class Site:
     def prefixes(self) -> list[str]:
         """What the PVs of each IOC of the site begin with, those of services included."""
         found, known = [entry.prefix for entry in self.iocs], services()
-        for name, config in self.services.items():
-            if (function := known[name].prefixes) is not None:
-                found += load_object(function)(self, config)
+        for name in self.services:
+            found += self.service_prefixes(known[name])
         return found
+
+    def service_prefixes(self, kind: ServiceKind) -> list[str]:
+        """What the PVs of a service's own IOCs begin with."""
+        return [] if kind.prefixes is None else load_object(kind.prefixes)(self, self.services[kind.name])
 
     def ioc(self, system: str) -> IocEntry:
         """The IOC of a system, by its name in any case; KeyError with the names there are."""
@@ -261,9 +264,8 @@ class _Checker:
     def _service_prefixes(self, site: Site, known: Mapping[str, ServiceKind]) -> None:
         """A service's own IOC must not have the prefix of another."""
         taken = {entry.prefix for entry in site.iocs}
-        for name, section in site.services.items():
-            function = known[name].prefixes
-            for prefix in load_object(function)(site, section) if function else ():
+        for name in site.services:
+            for prefix in site.service_prefixes(known[name]):
                 if prefix in taken:
                     text = f"its own PVs would begin with {prefix}, as those of an [[ioc]]; change `system`"
                     self.problem((name,), text)

@@ -38,7 +38,7 @@ def init(
     state: StateOption = None,
 ) -> None:
     """Make both databases, or bring their tables up to date; what is in them stays. The same again does no harm."""
-    from db.cli.plain import plain_health, plain_runkey
+    from db.cli.plain import plain_health
     from db.config import shown
 
     with explained():
@@ -55,7 +55,7 @@ def init(
 
             made = make_demo(store.staging)
         if as_json:
-            print_json({"databases": plain_health(store), "demo": plain_runkey(made) if made else None})
+            print_json({"databases": plain_health(store), "demo": made.plain() if made else None})
             return
         for area in AREAS:
             typer.echo(f"{area:8} {shown(getattr(store, area).database.url)}")
@@ -90,7 +90,6 @@ def delete(
 ) -> None:
     """Take a runkey's name away. What only it had is thrown away by the next `owl runkey gc`, not before."""
     from db.cli.names import resolve
-    from db.cli.plain import plain_runkey
     from db.errors import Forbidden
 
     with opened(site, state) as store:
@@ -102,7 +101,7 @@ def delete(
         confirm(f"Delete {info.name!r} (revision {info.number}, {info.digest[:8]}) of the {what}?", yes)
         target.runkeys.delete(info.name)
         if as_json:
-            print_json({"runkey": plain_runkey(info)})
+            print_json({"runkey": info.plain()})
         else:
             typer.echo(f"deleted {info.name!r}, {info.digest[:8]}, from the {what}")
 

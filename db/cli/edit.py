@@ -168,9 +168,7 @@ def set_(
         info = change.result
         now = found.read(after := Target(store.staging, info), after.node(place(node)))
         if as_json:
-            from db.cli.plain import plain_runkey
-
-            print_json({"runkey": plain_runkey(info), "path": node.path, "key": str(found), "old": old, "value": now})
+            print_json({"runkey": info.plain(), "path": node.path, "key": str(found), "old": old, "value": now})
         elif info.revision == target.info.revision:
             typer.echo(f"{node.path} {found.shown} is {value_text(old)} already; nothing was changed")
         else:
@@ -349,9 +347,7 @@ def staged(store: Store, name: str) -> Target:
 
 def _say(info: RunkeyInfo, as_json: bool, what: str) -> None:
     if as_json:
-        from db.cli.plain import plain_runkey
-
-        print_json({"runkey": plain_runkey(info)})
+        print_json({"runkey": info.plain()})
     else:
         typer.echo(f"{what} {info.name!r}, revision {info.number}, {info.digest[:8]}")
 

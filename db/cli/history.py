@@ -51,14 +51,14 @@ def log(
 ) -> None:
     """Say how a runkey came to be what it is: its revisions, newest first, on into what it was cloned from."""
     from db.cli.names import resolve
-    from db.cli.plain import plain_revision, plain_runkey
+    from db.cli.plain import plain_revision
 
     with opened(site, state) as store:
         target = resolve(store, name, backend)
         revisions = target.log()[: limit or None]
         if as_json:
             rows = [plain_revision(r, target.info.where) for r in revisions]
-            print_json({"runkey": plain_runkey(target.info), "revisions": rows})
+            print_json({"runkey": target.info.plain(), "revisions": rows})
             return
     print_table(
         ("revision", "digest", "when", "by", "what", "comment"),
@@ -89,7 +89,7 @@ def blame(
     from db.blame import blame_value
     from db.cli.keys import key_of, value_text
     from db.cli.names import place, resolve
-    from db.cli.plain import plain_revision, plain_runkey
+    from db.cli.plain import plain_revision
 
     with opened(site, state) as store:
         target = resolve(store, name, backend)
@@ -101,7 +101,7 @@ def blame(
         value = full.read(target, node)
         if as_json:
             found = plain_revision(revision, target.info.where)
-            info = plain_runkey(target.info)
+            info = target.info.plain()
             print_json({"runkey": info, "path": node.path, "key": str(full), "value": value, "revision": found})
             return
     what = f"{node.path} {full.shown}"
@@ -129,7 +129,6 @@ def diff(
     Exit code 1 when something does.
     """
     from db.cli.names import resolve
-    from db.cli.plain import plain_runkey
     from db.compare import describe
     from db.diff import diff_trees
 
@@ -142,7 +141,7 @@ def diff(
         if picture is not None:
             _pictures(described, path, picture)
         if as_json:
-            heads = {"a": plain_runkey(one.info), "b": plain_runkey(other.info), "same": not described}
+            heads = {"a": one.info.plain(), "b": other.info.plain(), "same": not described}
             print_json({**heads, **described.as_dict(path, full)})
         elif described:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 120

@@ -68,13 +68,13 @@ def list_(
     state: StateOption = None,
 ) -> None:
     """List the runkeys. Exit code 1 when none fits."""
-    from db.cli.plain import plain_health, plain_runkey
+    from db.cli.plain import plain_health
 
     with opened(site, state) as store:
         areas = [store.backend] if backend else [store.staging, store.backend]
         found = [info for runkeys in areas for info in runkeys.list(pattern, tag=tag, text=text)]
         if as_json:
-            print_json({"runkeys": [plain_runkey(i) for i in found], "databases": plain_health(store)})
+            print_json({"runkeys": [i.plain() for i in found], "databases": plain_health(store)})
             return
     if not found:
         if pattern != "*" or tag or text:
@@ -149,7 +149,7 @@ def tree(
     """Show a runkey as a tree: front-ends with Rx, Tx, enabled and locked, and every object's payloads."""
     from db.cli.drawing import draw
     from db.cli.names import resolve
-    from db.cli.plain import plain_node, plain_runkey
+    from db.cli.plain import plain_node
 
     with opened(site, state) as store:
         target = resolve(store, name, backend)
@@ -157,7 +157,7 @@ def tree(
         top = all_of_it.node(path)
         if as_json:
             node = plain_node(top, depth or None)
-            info = plain_runkey(target.info)
+            info = target.info.plain()
             print_json({"runkey": info, "view": view, "objects": len(all_of_it), "root": node})
             return
         title = f"{target.info.name}  (revision {target.info.number}, {target.info.digest[:8]})"

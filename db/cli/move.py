@@ -127,10 +127,9 @@ def _steps(step: Any) -> Any:
 
 
 def _say(info: RunkeyInfo, report: Report, as_json: bool) -> None:
-    from db.cli.plain import plain_runkey
 
     if as_json:
-        print_json({"runkey": plain_runkey(info), **_plain(report)})
+        print_json({"runkey": info.plain(), **_plain(report)})
         return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
@@ -188,7 +187,6 @@ def _export(
     name: str, target: Path, kind: Kind, path: str, as_json: bool, site: Path | None, state: Path | None
 ) -> None:
     from db.cli.names import resolve
-    from db.cli.plain import plain_runkey
     from db.exchange import export_runkey
 
     with opened(site, state) as store:
@@ -196,7 +194,7 @@ def _export(
         with progress("exporting") as step:
             report = export_runkey(found.runkeys, found.key, target, kind.value, path, progress=_steps(step))
         if as_json:
-            print_json({"runkey": plain_runkey(found.info), "target": str(target), **_plain(report)})
+            print_json({"runkey": found.info.plain(), "target": str(target), **_plain(report)})
             return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
@@ -252,10 +250,9 @@ def fetch(
 
 
 def _moved(info: RunkeyInfo, as_json: bool, text: str) -> None:
-    from db.cli.plain import plain_runkey
 
     if as_json:
-        print_json({"runkey": plain_runkey(info)})
+        print_json({"runkey": info.plain()})
     else:
         typer.echo(text)
 

@@ -14,24 +14,6 @@ if TYPE_CHECKING:
     from db.store import Store
 
 
-def plain_runkey(info: RunkeyInfo) -> dict[str, Any]:
-    """RUNKEY."""
-    return {
-        "name": info.name,
-        "where": info.where,
-        "committed": info.committed,
-        "revision": info.revision,
-        "number": info.number,
-        "root": info.root,
-        "digest": info.digest,
-        "action": info.action,
-        "author": info.author,
-        "created": json_time(info.created),
-        "comment": info.comment,
-        "tags": list(info.tags),
-    }
-
-
 def plain_revision(revision: RevisionInfo, where: str) -> dict[str, Any]:
     """REVISION."""
     return {
@@ -98,7 +80,7 @@ def plain_content(info: RunkeyInfo, node: Node, role: str, content: bytes) -> di
     elif kind == "text":
         shown = content.decode("utf-8", "replace")
     return {
-        "runkey": plain_runkey(info),
+        "runkey": info.plain(),
         "path": node.path,
         "payload": None if payload is None else plain_payload(payload),
         "content": shown,

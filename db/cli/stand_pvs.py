@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -119,7 +120,8 @@ class Stand:
         before = (await self.read("Report"))["Report"]
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main:  # asyncio takes signals there only
             loop.add_signal_handler(signal.SIGINT, stopping.set)
         doing = asyncio.ensure_future(self._do(command))
         waiting = asyncio.ensure_future(stopping.wait())
@@ -136,7 +138,7 @@ class Stand:
                 reason = doing.result()
         finally:
             waiting.cancel()
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            if in_main:
                 loop.remove_signal_handler(signal.SIGINT)
             for subscription in watched:
                 subscription.close()

@@ -11,7 +11,7 @@ from db.cli.common import count_text, size_text
 from db.cli.drawing import counts_below
 from db.cli.marks import Label, ValidSpan, labels_of, spans_of
 from db.cli.moments import json_time, local_text
-from db.cli.plain import plain_revision, plain_runkey
+from db.cli.plain import plain_revision
 
 if TYPE_CHECKING:
     from db.cli.names import Target
@@ -44,7 +44,7 @@ class Summary:
     def plain(self) -> dict[str, Any]:
         """For `--json`."""
         return {
-            "runkey": plain_runkey(self.info),
+            "runkey": self.info.plain(),
             "objects": len(self.tree),
             "payloads": sum(self.roles.values()),
             "bytes": self.size,

@@ -14,12 +14,12 @@ from db.edit import parse_path
 from db.errors import BadInput, NotFound
 from db.exchange.files import MAX_DEPTH, MAX_FILE, MAX_OBJECTS
 from db.nodes import VIEW, Node, PayloadInfo
+from db.runkeys import Runkeys
 from db.trees import Tree, alike, load, read_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from db.runkeys import Runkeys
     from db.store import Store
 
 _TOGETHER = 64
@@ -114,7 +114,7 @@ def address(node: Node) -> str:
 
 def runkeys_of(store: Store | Runkeys, runkey: str) -> Runkeys:
     """The database of the two that has a runkey. NotFound."""
-    return store.find(runkey) if hasattr(store, "find") else store  # type: ignore[union-attr, return-value]
+    return store if isinstance(store, Runkeys) else store.find(runkey)
 
 
 def too_large(top: Outgoing) -> list[str]:

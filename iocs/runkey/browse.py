@@ -30,27 +30,9 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def runkey_form(info: RunkeyInfo) -> dict[str, Any]:
-    """A runkey as JSON has it."""
-    return {
-        "name": info.name,
-        "where": info.where,
-        "committed": info.committed,
-        "revision": info.revision,
-        "number": info.number,
-        "root": info.root,
-        "digest": info.digest,
-        "action": info.action,
-        "author": info.author,
-        "created": iso(info.created),
-        "comment": info.comment,
-        "tags": list(info.tags),
-    }
-
-
 def form_text(info: RunkeyInfo) -> str:
-    """`runkey_form` as JSON."""
-    return orjson.dumps(runkey_form(info)).decode()
+    """A runkey as JSON."""
+    return orjson.dumps(info.plain()).decode()
 
 
 def newest_first(store: Store, text: str = "") -> list[RunkeyInfo]:
@@ -72,7 +54,7 @@ def list_text(found: Sequence[RunkeyInfo], room: int) -> str:
     parts: list[bytes] = []
     left = room - 64
     for info in found:
-        part = orjson.dumps(runkey_form(info))
+        part = orjson.dumps(info.plain())
         left -= len(part) + 1
         if left < 0:
             break
@@ -89,7 +71,7 @@ def tree_text(store: Store, name: str, path: str, room: int) -> str:
     for depth in (None, 4, 3, 2, 1, 0):
         if depth != 0 and _count(top, depth, MAX_NODES) > MAX_NODES:
             continue
-        document = {"runkey": runkey_form(info), "path": top.path, "objects": len(tree), "root": _node(top, depth)}
+        document = {"runkey": info.plain(), "path": top.path, "objects": len(tree), "root": _node(top, depth)}
         text = orjson.dumps(document)
         if len(text) <= room:
             break
