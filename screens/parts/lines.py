@@ -6,6 +6,8 @@ from qtpy.QtCore import QPoint, QRect, QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel, QLayout, QLayoutItem, QSizePolicy, QWidget
 
+from screens.parts.widgets import fitted
+
 
 class Line(QLabel):
     """Text that is cut where there is no room; the tool tip has all of it."""
@@ -32,7 +34,7 @@ class Line(QLabel):
 
     def _elide(self) -> None:
         self.ensurePolished()
-        self.setText(self.fontMetrics().elidedText(self.whole, self._mode, max(self.contentsRect().width() - 2, 28)))
+        self.setText(fitted(self, self.whole, self._mode, 28))
 
 
 class FlowLayout(QLayout):

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from screens.parts.pv import DISCONNECTED, Pv
 from screens.parts.runkey_data import Runkey
 from screens.parts.runkey_report import BUSY, read_names, state_of
-from screens.parts.widgets import NOTHING, CommandButton, StateBadge, Text, restyle
+from screens.parts.widgets import NOTHING, CommandButton, StateBadge, Text, fitted, restyle
 from screens.parts.words import when
 
 
@@ -285,8 +285,7 @@ class Fact(Text):
         self._elide()
 
     def _elide(self) -> None:
-        room = max(self.contentsRect().width(), 30)
-        self.setText(self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideMiddle, room))
+        self.setText(fitted(self, self._whole, Qt.TextElideMode.ElideMiddle, 30))
 
     def resizeEvent(self, event) -> None:  # noqa: D102  (Qt's hook)
         super().resizeEvent(event)

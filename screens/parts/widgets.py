@@ -83,6 +83,13 @@ class Text(QLabel):
         self.setToolTip(f"{self._whole}\n{self.pv.name}")
 
 
+def fitted(label: QLabel, text: str, mode: Qt.TextElideMode, least: int) -> str:
+    """As much of `text` as a label's width has room for, `least` pixels at least."""
+    # the label rounds its text's width up, and may so want a pixel more than its font says
+    room = label.contentsRect().width() - 2 * label.margin() - 2
+    return label.fontMetrics().elidedText(text, mode, max(room, least))
+
+
 class Message(Text):
     """A line that takes what room there is and elides."""
 
@@ -96,9 +103,7 @@ class Message(Text):
         self._elide()
 
     def _elide(self) -> None:
-        room = self.contentsRect().width() - 2 * self.margin()
-        line = " ".join(self._whole.split())
-        self.setText(self.fontMetrics().elidedText(line, Qt.TextElideMode.ElideRight, max(room, 40)))
+        self.setText(fitted(self, " ".join(self._whole.split()), Qt.TextElideMode.ElideRight, 40))
 
     def resizeEvent(self, event) -> None:  # noqa: D102  (Qt's hook)
         super().resizeEvent(event)

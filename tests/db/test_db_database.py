@@ -353,7 +353,8 @@ def test_a_server_that_is_stopped_does_not_answer(own_server: Server, monkeypatc
         process.send_signal(signal.SIGSTOP)
     try:
         with pytest.raises(Unavailable, match=r"does not answer: nothing within 0\.5 s"):
-            database.ping()
+            for _ in range(100):  # a server's threads stop one after another: one may still answer
+                database.ping()
     finally:
         for process in processes:
             process.send_signal(signal.SIGCONT)
