@@ -69,7 +69,7 @@ class Sizes:
 
     @classmethod
     def of(cls, alarms: int, quick: bool) -> Sizes:
-        """The issue's proportions for so many alarms."""
+        """The wanted proportions for so many alarms."""
         burst = alarms // 5 // 100 * 100
         rate = min(1000, alarms // 10)
         return cls(alarms, burst, alarms // 25 // 100 * 100, rate, 3 if quick else 10)
