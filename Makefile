@@ -1,4 +1,4 @@
-# make demo | test | check | setup | dev | bench | bench-archiver | bench-runkey | screens: each sets up all that it needs in .venv first.
+# make demo | test | check | setup | dev | bench | bench-archiver | bench-runkey | bench-alarm | screens: each sets up all that it needs in .venv first.
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -9,7 +9,7 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: demo test check setup dev clients bench bench-archiver bench-runkey screens format clean
+.PHONY: demo test check setup dev clients bench bench-archiver bench-runkey bench-alarm screens format clean
 
 demo: setup
 	@$(BIN)/owl demo $(if $(FOR),--for $(FOR))
@@ -77,8 +77,11 @@ bench-archiver: dev
 bench-runkey: dev
 	$(BIN)/owl runkey bench
 	$(BIN)/python benchmarks/runkey_stand.py
-	$(BIN)/python benchmarks/alarm_log.py
 	$(BIN)/python benchmarks/runkey_chips.py
+
+bench-alarm: dev
+	$(BIN)/python benchmarks/alarm_load.py
+	$(BIN)/python benchmarks/alarm_log.py
 
 screens: setup
 	@$(BIN)/owl screens
