@@ -196,7 +196,7 @@ def test_kill_9_of_the_archiver(ramped: Stand) -> None:
 def test_each_printed_command_works_as_printed(stand: Stand) -> None:
     block = stand.printed.split("To try, in another shell:")[1].split("Screens:")[0]
     commands = [line.strip() for line in block.splitlines() if line.strip()]
-    assert len(commands) == 7
+    assert len(commands) == 9
     for command in commands:
         done = subprocess.run(command, shell=True, env=stand.env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, (command, done.stdout, done.stderr)

@@ -263,7 +263,8 @@ class AlarmMachine(RuleBasedStateMachine):
         leaves = list(self.at.tree.leaves())
         seen = any((leaf.live or leaf.logic.pending) and not leaf.reasons & ~SHELVED for leaf in leaves)
         for leaf in leaves:
-            if leaf.reasons & MASKED and not lost(leaf.logic.counted):
+            unknown = lost(leaf.logic.counted) or leaf.logic.counted.severity is AlarmSeverity.INVALID
+            if leaf.reasons & MASKED and not unknown:
                 assert leaf.extras.masked_by
                 assert seen, "what masks others is never hidden itself"
                 source = self.at.tree.find(leaf.extras.masked_by)
