@@ -16,8 +16,8 @@ import numpy as np
 from alarm_pvs import SITE, Seen, addresses, object_of, path_of, pv_of
 from ports import free_port
 
-from iocs.alarm.items import Item, LeafConfig
-from iocs.alarm.xmlfile import write_xml
+from iocs.alarm.files.xmlfile import write_xml
+from iocs.alarm.tree.items import Item, LeafConfig
 from owlshift.ca import Batch, CaError, ChannelInfo, Client
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,7 @@ from alarm_pvs import SITE, Seen, path_of
 from kafka_server import Kafka
 from ports import free_port
 
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.severity import AlarmSeverity
 
 _SEVERITIES = {severity.name: severity.value for severity in AlarmSeverity}
 _WHO = {"user": "bench", "host": "bench"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from iocs.alarm.clock import SECOND, VirtualClock
-from iocs.alarm.events import Annunciation, Edit, Listener, Person, State
-from iocs.alarm.items import NO_EXTRAS, AreaConfig, Extras, Item, LeafConfig
-from iocs.alarm.paths import escaped
-from iocs.alarm.severity import AlarmSeverity
-from iocs.alarm.tree import AlarmTree, Area, Leaf
+from iocs.alarm.tree.clock import SECOND, VirtualClock
+from iocs.alarm.tree.events import Annunciation, Edit, Listener, Person, State
+from iocs.alarm.tree.items import NO_EXTRAS, AreaConfig, Extras, Item, LeafConfig
+from iocs.alarm.tree.paths import escaped
+from iocs.alarm.tree.severity import AlarmSeverity
+from iocs.alarm.tree.tree import AlarmTree, Area, Leaf
 
 FRED = Person("fred", "cons1")
 ANNA = Person("anna", "cons2")

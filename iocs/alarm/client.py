@@ -25,8 +25,8 @@ import orjson
 
 from iocs.alarm.follow import Follower
 from iocs.alarm.item_forms import item_form, item_of
-from iocs.alarm.items import ConfigError, Item
-from iocs.alarm.paths import natural, split_path
+from iocs.alarm.tree.items import ConfigError, Item
+from iocs.alarm.tree.paths import natural, split_path
 from owlshift.ca import CaAccessError, CaAddresses, CaError, CaStatusError, CaTimeoutError, Client, Reading
 
 Form: TypeAlias = dict[str, Any]

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from iocs.alarm.catalogue_watch import CATALOGUE, Catalogues
-from iocs.alarm.events import Listener, Person
 from iocs.alarm.item_forms import item_form, item_of
-from iocs.alarm.items import ConfigError, Item, LeafConfig
-from iocs.alarm.nodes import channel_of
-from iocs.alarm.paths import split_path
-from iocs.alarm.structure import Structure
+from iocs.alarm.tree.events import Listener, Person
+from iocs.alarm.tree.items import ConfigError, Item, LeafConfig
+from iocs.alarm.tree.nodes import channel_of
+from iocs.alarm.tree.paths import split_path
+from iocs.alarm.tree.structure import Structure
+from iocs.alarm.watch.catalogue_watch import CATALOGUE, Catalogues
 
 if TYPE_CHECKING:
-    from iocs.alarm.tree import AlarmTree
+    from iocs.alarm.tree.tree import AlarmTree
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from iocs.alarm.item_forms import links_form
-from iocs.alarm.nodes import DISABLED, FILTERED, MASKED, OUT_OF_MODE, SHELVED, Area, Leaf, Node, Shelf
+from iocs.alarm.tree.nodes import DISABLED, FILTERED, MASKED, OUT_OF_MODE, SHELVED, Area, Leaf, Node, Shelf
 
 if TYPE_CHECKING:
-    from iocs.alarm.tree import AlarmTree
+    from iocs.alarm.tree.tree import AlarmTree
 
 Form: TypeAlias = dict[str, Any]
 PrefixOf: TypeAlias = Callable[[Node], str]

@@ -15,25 +15,25 @@ from db.alarms.writer import EventWriter
 from db.config import open_alarms
 from db.database import Database
 from db.errors import DbError
-from iocs.alarm.actions import Actions
-from iocs.alarm.catalogue_watch import Catalogues
-from iocs.alarm.clock import LoopClock
-from iocs.alarm.commands import Commands
+from iocs.alarm.actions.actions import Actions
 from iocs.alarm.config import AlarmConfig
 from iocs.alarm.configuration import Configuration
-from iocs.alarm.events import Edit, Person
 from iocs.alarm.keeper import Keeper
 from iocs.alarm.log import LogWriter
-from iocs.alarm.names import PvNames
-from iocs.alarm.nodes import Node
-from iocs.alarm.pvs import ItemPvs
+from iocs.alarm.pvs.commands import Commands
+from iocs.alarm.pvs.names import PvNames
+from iocs.alarm.pvs.pvs import ItemPvs
+from iocs.alarm.pvs.server_pvs import ServerPvs
+from iocs.alarm.pvs.show import Show
 from iocs.alarm.reload import apply_files
-from iocs.alarm.server_pvs import ServerPvs
-from iocs.alarm.show import Show
 from iocs.alarm.standby import LeaseLost, Seat
 from iocs.alarm.startup import fill, make_tree, read_files
 from iocs.alarm.threads import Threads
-from iocs.alarm.watch import Watch, WatchSettings
+from iocs.alarm.tree.clock import LoopClock
+from iocs.alarm.tree.events import Edit, Person
+from iocs.alarm.tree.nodes import Node
+from iocs.alarm.watch.catalogue_watch import Catalogues
+from iocs.alarm.watch.watch import Watch, WatchSettings
 from owlshift.ca import CaAddresses, Client
 from owlshift.ioc import Ioc, Pv
 from owlshift.site import IocEntry, Site

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
 
-from iocs.alarm.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link, Priority
-from iocs.alarm.paths import join_path, split_path
+from iocs.alarm.tree.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link, Priority
+from iocs.alarm.tree.paths import join_path, split_path
 
 T = TypeVar("T")
 

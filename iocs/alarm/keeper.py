@@ -11,10 +11,10 @@ from db.alarms.store import AlarmStore
 from db.errors import Conflict, DbError
 from db.who import Who
 from iocs.alarm.configuration import Configuration
-from iocs.alarm.events import Edit, Listener, Person, State
-from iocs.alarm.nodes import Area, Leaf
 from iocs.alarm.threads import Threads
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.tree.events import Edit, Listener, Person, State
+from iocs.alarm.tree.nodes import Area, Leaf
+from iocs.alarm.tree.tree import AlarmTree
 
 log = logging.getLogger(__name__)
 

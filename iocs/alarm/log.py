@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from db.alarms.event import PRIORITIES, Event
 from db.alarms.writer import EventWriter
-from iocs.alarm.bursts import bursts
-from iocs.alarm.events import SERVER, Annunciation, Edit, Effective, Listener, Person, State
-from iocs.alarm.paths import split_path
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.bursts import bursts
+from iocs.alarm.tree.events import SERVER, Annunciation, Edit, Effective, Listener, Person, State
+from iocs.alarm.tree.paths import split_path
+from iocs.alarm.tree.severity import AlarmSeverity
 
 if TYPE_CHECKING:
-    from iocs.alarm.nodes import Area, Burst, Leaf
-    from iocs.alarm.tree import AlarmTree
+    from iocs.alarm.tree.nodes import Area, Burst, Leaf
+    from iocs.alarm.tree.tree import AlarmTree
 
 KINDS = {"acknowledge": "ack", "unacknowledge": "unack", "configure": "config"}
 """Kinds of events by what `Edit` calls them, where these are not the same."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from iocs.alarm.configuration import FILE, Configuration
-from iocs.alarm.documents import Breath
-from iocs.alarm.events import Person
-from iocs.alarm.items import AreaConfig, ConfigError, Item, LeafConfig
-from iocs.alarm.nodes import Area
-from iocs.alarm.paths import parent_path, split_path
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.pvs.documents import Breath
+from iocs.alarm.tree.events import Person
+from iocs.alarm.tree.items import AreaConfig, ConfigError, Item, LeafConfig
+from iocs.alarm.tree.nodes import Area
+from iocs.alarm.tree.paths import parent_path, split_path
+from iocs.alarm.tree.tree import AlarmTree
 
 BY_FILES = Person(FILE, "")
 

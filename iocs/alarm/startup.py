@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from db.alarms.store import Stored
-from iocs.alarm.clock import Clock
 from iocs.alarm.config import AlarmConfig
 from iocs.alarm.configuration import Configuration
-from iocs.alarm.extras import beside, read_extras, with_extras
-from iocs.alarm.items import ConfigError, Item
+from iocs.alarm.files.extras import beside, read_extras, with_extras
+from iocs.alarm.files.xmlfile import read_xml
 from iocs.alarm.keeper import SERVER_STATE
-from iocs.alarm.tree import AlarmTree
-from iocs.alarm.xmlfile import read_xml
+from iocs.alarm.tree.clock import Clock
+from iocs.alarm.tree.items import ConfigError, Item
+from iocs.alarm.tree.tree import AlarmTree
 
 log = logging.getLogger(__name__)
 

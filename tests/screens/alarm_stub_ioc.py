@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.severity import AlarmSeverity
 from owlshift.ioc import CaServerSettings, Device, Ioc, OnDemand, Pv, Text, command, readback, serve, setpoint
 
 FILES = ("Active", "Shelves")

@@ -108,7 +108,7 @@ def disable(
         if end is None:
             await client.disable(item)
             return
-        from iocs.alarm.items import Item, LeafConfig
+        from iocs.alarm.tree.items import Item, LeafConfig
 
         found = await client.items(item)
         leaves = [one for one in found if isinstance(one.config, LeafConfig)]

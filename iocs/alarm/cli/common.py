@@ -82,7 +82,7 @@ class Place:
 def explained() -> Iterator[None]:
     """What goes wrong is a line each on standard error, and the exit code."""
     from iocs.alarm.client import AlarmError
-    from iocs.alarm.items import ConfigError
+    from iocs.alarm.tree.items import ConfigError
 
     try:
         yield

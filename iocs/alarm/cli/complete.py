@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from iocs.alarm.paths import parent_path
+from iocs.alarm.tree.paths import parent_path
 from owlshift.commands.words import fitting, given
 
 PATIENCE = 2.0

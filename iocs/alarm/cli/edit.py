@@ -14,7 +14,7 @@ from owlshift.commands.output import count_text, print_json
 
 if TYPE_CHECKING:
     from iocs.alarm.client import AlarmClient
-    from iocs.alarm.items import Item
+    from iocs.alarm.tree.items import Item
 
 Form = dict[str, Any]
 
@@ -45,7 +45,7 @@ def edit(
     state: StateOption = None,
 ) -> None:
     """Change how an alarm or an area is configured: single fields (--set), or all of it in your $EDITOR."""
-    from iocs.alarm.diff import plan
+    from iocs.alarm.files.diff import plan
     from iocs.alarm.item_forms import item_form
 
     place = Place(site, state, system)
@@ -73,8 +73,8 @@ def edit(
 
 def _check(item: Item) -> None:
     """Say what is strange about an item; ConfigError with what is wrong with it."""
-    from iocs.alarm.checks import check_item
-    from iocs.alarm.items import ConfigError
+    from iocs.alarm.files.checks import check_item
+    from iocs.alarm.tree.items import ConfigError
 
     found = check_item(item)
     for warning in found.warnings:
@@ -94,8 +94,8 @@ async def _own(client: AlarmClient, item: str) -> Item:
 
 
 def _made(path: str, area: bool) -> Item:
-    from iocs.alarm.items import AreaConfig, Item, LeafConfig
-    from iocs.alarm.paths import join_path, split_path
+    from iocs.alarm.tree.items import AreaConfig, Item, LeafConfig
+    from iocs.alarm.tree.paths import join_path, split_path
 
     try:
         return Item(join_path(split_path(path)), AreaConfig() if area else LeafConfig())
@@ -146,7 +146,7 @@ def _from_text(before: Form, text: bytes) -> Item:
     import orjson
 
     from iocs.alarm.item_forms import item_of
-    from iocs.alarm.items import ConfigError
+    from iocs.alarm.tree.items import ConfigError
 
     try:
         form = orjson.loads(text)
@@ -162,7 +162,7 @@ def _from_text(before: Form, text: bytes) -> Item:
 def _edited(before: Form) -> Item:
     import orjson
 
-    from iocs.alarm.items import ConfigError
+    from iocs.alarm.tree.items import ConfigError
     from owlshift.commands.editor import in_editor
 
     def problems_of(text: bytes) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from iocs.alarm.config import AlarmConfig
-    from iocs.alarm.items import Item
+    from iocs.alarm.tree.items import Item
 
 Grade = Literal["ok", "warn", "bad"]
 GOOD_STATES = ("OK", "Connected")
@@ -111,8 +111,8 @@ def of_tree(nodes: list[dict[str, Any]], now: datetime) -> Iterator[Finding]:
 
 def of_items(items: list[Item], config: AlarmConfig | None) -> Iterator[Finding]:
     """What the configuration shows: what can't work, and what helps nobody at night."""
-    from iocs.alarm.checks import check_item
-    from iocs.alarm.items import LeafConfig
+    from iocs.alarm.files.checks import check_item
+    from iocs.alarm.tree.items import LeafConfig
 
     leaves = [item for item in items if isinstance(item.config, LeafConfig)]
     checked = [check_item(item) for item in items]
@@ -142,8 +142,8 @@ def of_items(items: list[Item], config: AlarmConfig | None) -> Iterator[Finding]
 
 def _without_help(items: list[Item]) -> Iterator[Item]:
     """Alarms of high priority with neither guidance, of their own or of an area above, nor a corrective action."""
-    from iocs.alarm.items import LeafConfig
-    from iocs.alarm.paths import parent_path
+    from iocs.alarm.tree.items import LeafConfig
+    from iocs.alarm.tree.paths import parent_path
 
     helped = {item.path for item in items if item.config.guidance}
     for item in items:
@@ -160,8 +160,8 @@ def _forbidden(items: list[Item], config: AlarmConfig) -> Iterator[str]:
     """Actions that the site file does not let run."""
     from fnmatch import fnmatchcase
 
-    from iocs.alarm.command import NotAllowed, arguments
-    from iocs.alarm.webhook import allowed
+    from iocs.alarm.actions.command import NotAllowed, arguments
+    from iocs.alarm.actions.webhook import allowed
 
     for item in items:
         for action in item.config.actions:
@@ -184,8 +184,8 @@ def _forbidden(items: list[Item], config: AlarmConfig) -> Iterator[str]:
 
 def filter_inputs(items: list[Item]) -> dict[str, list[str]]:
     """PVs that filters need, and the paths of the alarms that need them; filters that can't be read are left out."""
-    from iocs.alarm.filters import BadFilter, parse
-    from iocs.alarm.items import LeafConfig
+    from iocs.alarm.tree.items import LeafConfig
+    from iocs.alarm.watch.filters import BadFilter, parse
 
     found: dict[str, list[str]] = {}
     for item in items:

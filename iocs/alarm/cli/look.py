@@ -41,7 +41,7 @@ def select(
     rows: list[dict[str, Any]], item: str = "", severity: str | None = None, waiting: bool = False
 ) -> list[dict[str, Any]]:
     """The rows of the table below an area (or of one alarm, or that fit a glob), from a severity on."""
-    from iocs.alarm.severity import AlarmSeverity
+    from iocs.alarm.tree.severity import AlarmSeverity
 
     def wanted(row: dict[str, Any]) -> bool:
         found = AlarmSeverity[row["severity"]]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from iocs.alarm.client import AlarmClient
-    from iocs.alarm.diff import Plan
-    from iocs.alarm.items import Item
+    from iocs.alarm.files.diff import Plan
+    from iocs.alarm.tree.items import Item
 
 CompatibleOption = Annotated[
     bool, typer.Option("--compatible", help="As Phoebus itself would: also where that loses something.")
@@ -77,9 +77,9 @@ def import_(
 
 def _read(file: Path, extras: Path | None, name: str, compatible: bool) -> tuple[list[Item], list[str]]:
     """Items and warnings; ConfigError with every problem of both files."""
-    from iocs.alarm.extras import beside, read_extras, with_extras
-    from iocs.alarm.items import ConfigError
-    from iocs.alarm.xmlfile import read_xml
+    from iocs.alarm.files.extras import beside, read_extras, with_extras
+    from iocs.alarm.files.xmlfile import read_xml
+    from iocs.alarm.tree.items import ConfigError
 
     found = read_xml(file, name, compatible=compatible)
     if extras is None and beside(file).exists():
@@ -97,10 +97,10 @@ def _plan(old: list[Item], new: list[Item], replace: bool) -> Plan:
 
     A PV is in the tree once: where the file has it in another place, it leaves its old one.
     """
-    from iocs.alarm.checks import bare_name
-    from iocs.alarm.diff import plan
-    from iocs.alarm.items import LeafConfig
-    from iocs.alarm.paths import parent_path, split_path
+    from iocs.alarm.files.checks import bare_name
+    from iocs.alarm.files.diff import plan
+    from iocs.alarm.tree.items import LeafConfig
+    from iocs.alarm.tree.paths import parent_path, split_path
 
     old = _with_areas(old)
     if replace:
@@ -121,8 +121,8 @@ def _plan(old: list[Item], new: list[Item], replace: bool) -> Plan:
 
 def _with_areas(items: list[Item]) -> list[Item]:
     """With the areas above them that no line speaks of."""
-    from iocs.alarm.items import AreaConfig, Item
-    from iocs.alarm.paths import parent_path
+    from iocs.alarm.tree.items import AreaConfig, Item
+    from iocs.alarm.tree.paths import parent_path
 
     found = {item.path: item for item in items}
     for item in items:
@@ -154,8 +154,8 @@ def export(
     state: StateOption = None,
 ) -> None:
     """Write the tree as an alarm file that Phoebus reads; priorities and such go to FILE.toml beside it."""
-    from iocs.alarm.extras import beside, write_extras
-    from iocs.alarm.xmlfile import write_xml
+    from iocs.alarm.files.extras import beside, write_extras
+    from iocs.alarm.files.xmlfile import write_xml
 
     files = [] if output is None else [output, beside(output)]
     for file in files:

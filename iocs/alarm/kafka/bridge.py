@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from iocs.alarm.announce import RECONNECTED, spoken
-from iocs.alarm.events import SERVER, Annunciation, Edit, Listener, Person, State
-from iocs.alarm.items import ConfigError, Item
 from iocs.alarm.kafka.commands import Ask, Commands
 from iocs.alarm.kafka.edits import Edits
 from iocs.alarm.kafka.link import Delivered, Incoming, Link, LinkSettings, Topic
@@ -25,12 +22,15 @@ from iocs.alarm.kafka.merge import Merge
 from iocs.alarm.kafka.publisher import Publisher
 from iocs.alarm.kafka.reading import BadRecord, config_key, decode_command
 from iocs.alarm.kafka.talk import Talk
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.announce import RECONNECTED, spoken
+from iocs.alarm.tree.events import SERVER, Annunciation, Edit, Listener, Person, State
+from iocs.alarm.tree.items import ConfigError, Item
+from iocs.alarm.tree.severity import AlarmSeverity
 from owlshift.ioc.server.limited import LimitedLog
 
 if TYPE_CHECKING:
     from iocs.alarm.config import KafkaConfig
-    from iocs.alarm.tree import AlarmTree, Area, Leaf
+    from iocs.alarm.tree.tree import AlarmTree, Area, Leaf
 
 log = logging.getLogger(__name__)
 

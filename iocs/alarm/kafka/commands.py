@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from iocs.alarm.events import Person
 from iocs.alarm.kafka.reading import BadRecord, Command, check_path
-from iocs.alarm.logic import DISCONNECTED
-from iocs.alarm.tree import AlarmTree, Leaf
+from iocs.alarm.tree.events import Person
+from iocs.alarm.tree.logic import DISCONNECTED
+from iocs.alarm.tree.tree import AlarmTree, Leaf
 
 log = logging.getLogger(__name__)
 

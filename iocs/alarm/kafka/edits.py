@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from iocs.alarm.checks import check_item
-from iocs.alarm.events import Person
-from iocs.alarm.items import ConfigError, Item, LeafConfig
+from iocs.alarm.files.checks import check_item
 from iocs.alarm.kafka.publisher import UNKNOWN, Publisher
 from iocs.alarm.kafka.reading import BadRecord, ConfigRecord, DeleteRecord, decode_config
-from iocs.alarm.tree import AlarmTree, Area, Leaf
+from iocs.alarm.tree.events import Person
+from iocs.alarm.tree.items import ConfigError, Item, LeafConfig
+from iocs.alarm.tree.tree import AlarmTree, Area, Leaf
 
 log = logging.getLogger(__name__)
 

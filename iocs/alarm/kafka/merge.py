@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from iocs.alarm.events import SERVER
-from iocs.alarm.items import AreaConfig
 from iocs.alarm.kafka.edits import Edits
 from iocs.alarm.kafka.publisher import UNKNOWN, Publisher, area_mark, leaf_mark
 from iocs.alarm.kafka.reading import BadRecord, ConfigRecord, DeleteRecord, StateRecord, decode_state
-from iocs.alarm.paths import split_path
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.tree.events import SERVER
+from iocs.alarm.tree.items import AreaConfig
+from iocs.alarm.tree.paths import split_path
+from iocs.alarm.tree.tree import AlarmTree
 
 log = logging.getLogger(__name__)
 

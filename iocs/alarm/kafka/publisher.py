@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Protocol
 
-from iocs.alarm.events import SERVER, Person, State
-from iocs.alarm.items import AreaConfig
 from iocs.alarm.kafka.link import Topic
 from iocs.alarm.kafka.records import (
     DISABLED,
@@ -24,12 +22,14 @@ from iocs.alarm.kafka.records import (
     encode_leaf_state,
     make_key,
 )
-from iocs.alarm.severity import AlarmSeverity
-from iocs.alarm.tree import Area, Leaf
+from iocs.alarm.tree.events import SERVER, Person, State
+from iocs.alarm.tree.items import AreaConfig
+from iocs.alarm.tree.severity import AlarmSeverity
+from iocs.alarm.tree.tree import Area, Leaf
 
 if TYPE_CHECKING:
-    from iocs.alarm.items import Item
-    from iocs.alarm.tree import AlarmTree
+    from iocs.alarm.tree.items import Item
+    from iocs.alarm.tree.tree import AlarmTree
 
 WINDOW = 20_000
 """So many records may be on their way to the brokers."""

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import orjson
 
-from iocs.alarm.events import Person, State
 from iocs.alarm.item_forms import item_of
-from iocs.alarm.items import ConfigError, Item, LeafConfig
 from iocs.alarm.kafka.dates import read_local
 from iocs.alarm.kafka.records import Kind
-from iocs.alarm.paths import join_path, split_path
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.events import Person, State
+from iocs.alarm.tree.items import ConfigError, Item, LeafConfig
+from iocs.alarm.tree.paths import join_path, split_path
+from iocs.alarm.tree.severity import AlarmSeverity
 
 KINDS: tuple[Kind, ...] = ("config", "state", "command", "talk")
 

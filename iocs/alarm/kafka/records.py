@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import orjson
 
-from iocs.alarm.events import Annunciation, Person, State
-from iocs.alarm.items import Item, LeafConfig
 from iocs.alarm.kafka.dates import local_text
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.events import Annunciation, Person, State
+from iocs.alarm.tree.items import Item, LeafConfig
+from iocs.alarm.tree.severity import AlarmSeverity
 
 Kind = Literal["config", "state", "command", "talk"]
 DISABLED = "Disabled"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from iocs.alarm.events import Annunciation
 from iocs.alarm.kafka.publisher import Produce
 from iocs.alarm.kafka.records import encode_talk, make_key
+from iocs.alarm.tree.events import Annunciation
 
 WAITING = 1000
 """So many annunciations wait for a broker."""

@@ -19,8 +19,8 @@ from iocs.alarm.cli.watch import changes
 from iocs.alarm.client import NoSuchItemError, _likely, _pick, walk
 from iocs.alarm.config import AlarmConfig
 from iocs.alarm.item_forms import item_form
-from iocs.alarm.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.severity import AlarmSeverity
 
 L07 = "/DEMO/HV/L07/DEMO:HV:L07:IMon"
 

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iocs.alarm.clock import SECOND, VirtualClock
-from iocs.alarm.events import Person
 from iocs.alarm.forms import active_form, iso, node_form, shelves_form, tree_form
 from iocs.alarm.item_forms import LIST_LIMIT, SECONDS_LIMIT, item_form, item_of
-from iocs.alarm.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
-from iocs.alarm.nodes import Node
-from iocs.alarm.paths import join_path
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.tree.clock import SECOND, VirtualClock
+from iocs.alarm.tree.events import Person
+from iocs.alarm.tree.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.nodes import Node
+from iocs.alarm.tree.paths import join_path
+from iocs.alarm.tree.tree import AlarmTree
 
 ANNA = Person("anna", "daq1")
 L07 = "/DEMO/HV/L07/DEMO:HV:L07:IMon"

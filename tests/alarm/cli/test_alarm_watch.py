@@ -20,7 +20,7 @@ from alarm_stand import PATIENCE, AlarmStand
 from support import ROOT, Process, owl, wait_until
 
 from iocs.alarm.client import AlarmClient, AlarmError, NoServerError, NoSuchItemError, RefusedError
-from iocs.alarm.items import ConfigError, Item, LeafConfig
+from iocs.alarm.tree.items import ConfigError, Item, LeafConfig
 
 pytestmark = pytest.mark.timeout(300)
 

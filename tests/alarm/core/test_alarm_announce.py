@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from support_alarm_core import FRED, Stand, leaf_item
 
-from iocs.alarm.announce import spoken
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.announce import spoken
+from iocs.alarm.tree.severity import AlarmSeverity
 
 MAJOR = AlarmSeverity.MAJOR
 

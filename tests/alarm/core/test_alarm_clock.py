@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from iocs.alarm.clock import LOOK, SECOND, Appointment, LoopClock, VirtualClock
+from iocs.alarm.tree.clock import LOOK, SECOND, Appointment, LoopClock, VirtualClock
 
 
 def test_a_virtual_clock_does_what_is_due_in_order_and_at_its_time() -> None:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from support_alarm_core import ANNA, FRED, Stand, area_item, leaf_item
 
-from iocs.alarm.clock import VirtualClock
-from iocs.alarm.events import Effective, Listener, State
-from iocs.alarm.items import AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
-from iocs.alarm.tree import AlarmTree, Area, Leaf
+from iocs.alarm.tree.clock import VirtualClock
+from iocs.alarm.tree.events import Effective, Listener, State
+from iocs.alarm.tree.items import AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.tree import AlarmTree, Area, Leaf
 
 A = "/DEMO/HV/A"
 

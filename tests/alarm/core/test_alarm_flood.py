@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from support_alarm_core import FRED, Stand, leaf_item
 
-from iocs.alarm.items import Extras, Priority
-from iocs.alarm.tree import Area
+from iocs.alarm.tree.items import Extras, Priority
+from iocs.alarm.tree.tree import Area
 
 
 def flap(at: Stand, pv: str, times: int, every: float = 1.0, to: str = "MAJOR") -> None:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from iocs.alarm.clock import SECOND, VirtualClock
-from iocs.alarm.events import State
-from iocs.alarm.items import LeafConfig
-from iocs.alarm.logic import DISCONNECTED, AlarmLogic, Context
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.clock import SECOND, VirtualClock
+from iocs.alarm.tree.events import State
+from iocs.alarm.tree.items import LeafConfig
+from iocs.alarm.tree.logic import DISCONNECTED, AlarmLogic, Context
+from iocs.alarm.tree.severity import AlarmSeverity
 
 
 @dataclass

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support_alarm_core import CA, FRED, Stand, leaf_item
 
-from iocs.alarm.core import effective
-from iocs.alarm.events import Annunciation, Listener, State
-from iocs.alarm.items import Extras, Item
-from iocs.alarm.judgement import lost
-from iocs.alarm.nodes import DISABLED, MASKED, SHELVED, SUPPRESSED, Leaf
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.core import effective
+from iocs.alarm.tree.events import Annunciation, Listener, State
+from iocs.alarm.tree.items import Extras, Item
+from iocs.alarm.tree.judgement import lost
+from iocs.alarm.tree.nodes import DISABLED, MASKED, SHELVED, SUPPRESSED, Leaf
+from iocs.alarm.tree.severity import AlarmSeverity
 
 PVS = ("A", "B", "C", "D", "E", "F")
 AREAS = ("HV/L1", "HV/L2", "TEMP")

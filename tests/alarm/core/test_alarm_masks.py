@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support_alarm_core import FRED, Stand, leaf_item
 
-from iocs.alarm.items import Extras
+from iocs.alarm.tree.items import Extras
 
 CRATE = Extras(masked_by="/DEMO/HV/Crate")
 AREA = Extras(masked_by="/DEMO/HV")

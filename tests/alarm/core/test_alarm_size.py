@@ -7,7 +7,7 @@ import tracemalloc
 
 from support_alarm_core import FRED, Stand
 
-from iocs.alarm.items import Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.items import Extras, Item, LeafConfig, Link
 
 COUNT = 4000
 BYTES = 1500

@@ -7,7 +7,7 @@ import json
 import pytest
 from support_alarm_core import ANNA, FRED, Stand, leaf_item
 
-from iocs.alarm.items import Extras
+from iocs.alarm.tree.items import Extras
 
 MASKED = Extras(masked_by="/DEMO/HV/Source")
 ITEMS = [

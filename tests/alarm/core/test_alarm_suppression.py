@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from support_alarm_core import ANNA, FRED, Stand, leaf_item
 
-from iocs.alarm.clock import SECOND
-from iocs.alarm.items import ConfigError, Extras
-from iocs.alarm.tree import NoSuchPath
+from iocs.alarm.tree.clock import SECOND
+from iocs.alarm.tree.items import ConfigError, Extras
+from iocs.alarm.tree.tree import NoSuchPath
 
 A, B = "/DEMO/HV/A", "/DEMO/HV/B"
 

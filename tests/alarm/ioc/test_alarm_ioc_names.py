@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iocs.alarm.clock import SECOND, VirtualClock
 from iocs.alarm.configuration import FILE, Configuration
-from iocs.alarm.events import Person
-from iocs.alarm.items import AreaConfig, Item, LeafConfig, Link
-from iocs.alarm.names import LONGEST_ATTRIBUTE, PvNames
-from iocs.alarm.paths import make_path
-from iocs.alarm.pvs import AlarmPvs, AreaPvs, RootPvs
-from iocs.alarm.shelving_text import parse_shelve, shelve_text
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.pvs.names import LONGEST_ATTRIBUTE, PvNames
+from iocs.alarm.pvs.pvs import AlarmPvs, AreaPvs, RootPvs
+from iocs.alarm.pvs.shelving_text import parse_shelve, shelve_text
+from iocs.alarm.tree.clock import SECOND, VirtualClock
+from iocs.alarm.tree.events import Person
+from iocs.alarm.tree.items import AreaConfig, Item, LeafConfig, Link
+from iocs.alarm.tree.paths import make_path
+from iocs.alarm.tree.tree import AlarmTree
 
 NOW = 1_800_000_000 * SECOND
 WHO = Person("anna", "console")

@@ -12,12 +12,12 @@ from typing import Any
 from confluent_kafka.admin import AdminClient, NewTopic  # pyright: ignore[reportPrivateImportUsage]
 from phoebus_client import PATIENCE, Desktop
 
-from iocs.alarm.clock import LoopClock
 from iocs.alarm.config import KafkaConfig
-from iocs.alarm.events import Edit, Listener, Person
-from iocs.alarm.items import Item, LeafConfig
 from iocs.alarm.kafka.bridge import KafkaBridge
-from iocs.alarm.tree import AlarmTree, Leaf
+from iocs.alarm.tree.clock import LoopClock
+from iocs.alarm.tree.events import Edit, Listener, Person
+from iocs.alarm.tree.items import Item, LeafConfig
+from iocs.alarm.tree.tree import AlarmTree, Leaf
 
 OPERATOR = Person("anna", "console")
 T0 = 1_763_650_000_000_000_000

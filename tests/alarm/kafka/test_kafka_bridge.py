@@ -15,8 +15,8 @@ from confluent_kafka.admin import (
 )
 from kafka_stand import OPERATOR, T0, Stand, alarm, fresh_tree, stand
 
-from iocs.alarm.events import Person
-from iocs.alarm.items import AreaConfig, Item, LeafConfig, Link
+from iocs.alarm.tree.events import Person
+from iocs.alarm.tree.items import AreaConfig, Item, LeafConfig, Link
 
 SHORT = {
     "cleanup.policy": "delete",

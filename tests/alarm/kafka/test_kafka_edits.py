@@ -11,8 +11,8 @@ import pytest
 from kafka_stand import OPERATOR, T0, alarm, fresh_tree, make_topics, stand
 from phoebus_client import Desktop
 
-from iocs.alarm.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
 from iocs.alarm.kafka import edits
+from iocs.alarm.tree.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
 
 
 @pytest.fixture(scope="module")

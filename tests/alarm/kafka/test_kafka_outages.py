@@ -11,8 +11,8 @@ import pytest
 from kafka_stand import OPERATOR, T0, Stand, alarm, fresh_tree, stand, until
 from phoebus_client import Desktop
 
-from iocs.alarm.items import LeafConfig
 from iocs.alarm.kafka import link
+from iocs.alarm.tree.items import LeafConfig
 
 RECONNECTED = {"standout": False, "severity": "OK", "talk": " Alarm server re-connected"}
 

@@ -8,14 +8,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iocs.alarm.clock import VirtualClock
-from iocs.alarm.events import Annunciation, Person
-from iocs.alarm.items import AreaConfig, Item, LeafConfig
 from iocs.alarm.kafka import talk as talk_module
 from iocs.alarm.kafka.publisher import Publisher
 from iocs.alarm.kafka.talk import Talk
-from iocs.alarm.severity import AlarmSeverity
-from iocs.alarm.tree import AlarmTree, Area, Leaf
+from iocs.alarm.tree.clock import VirtualClock
+from iocs.alarm.tree.events import Annunciation, Person
+from iocs.alarm.tree.items import AreaConfig, Item, LeafConfig
+from iocs.alarm.tree.severity import AlarmSeverity
+from iocs.alarm.tree.tree import AlarmTree, Area, Leaf
 
 FRED = Person("fred", "desk")
 OURS = Person("alarm-server", "here")

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phoebus_client import CONFIG_ORDER, LOGGER_KEYS
 
-from iocs.alarm.events import Annunciation, Person, State
-from iocs.alarm.items import Action, AreaConfig, Item, LeafConfig, Link
 from iocs.alarm.kafka.dates import local_text, read_local
 from iocs.alarm.kafka.reading import (
     VALUE_LIMIT,
@@ -34,7 +32,9 @@ from iocs.alarm.kafka.records import (
     encode_talk,
     make_key,
 )
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.events import Annunciation, Person, State
+from iocs.alarm.tree.items import Action, AreaConfig, Item, LeafConfig, Link
+from iocs.alarm.tree.severity import AlarmSeverity
 
 FRED = Person("fred", "cons1")
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -14,12 +14,12 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from iocs.alarm.actions import Actions
-from iocs.alarm.clock import VirtualClock
+from iocs.alarm.actions.actions import Actions
 from iocs.alarm.config import ActionsConfig
-from iocs.alarm.events import Edit, Person
-from iocs.alarm.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.tree.clock import VirtualClock
+from iocs.alarm.tree.events import Edit, Person
+from iocs.alarm.tree.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.tree import AlarmTree
 from owlshift.ca import Client
 
 ME = Person("me", "here")

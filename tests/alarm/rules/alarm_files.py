@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from iocs.alarm.items import ConfigError
-from iocs.alarm.xmlfile import read_xml
+from iocs.alarm.files.xmlfile import read_xml
+from iocs.alarm.tree.items import ConfigError
 
 
 def problems(content: bytes | Path, name: str = "A") -> list[str]:

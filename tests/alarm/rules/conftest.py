@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import xmlschema
 
-from iocs.alarm.xmlfile import SCHEMA
+from iocs.alarm.files.xmlfile import SCHEMA
 
 
 @pytest.fixture(scope="session")

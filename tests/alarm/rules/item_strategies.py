@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from iocs.alarm.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
-from iocs.alarm.paths import make_path, split_path
+from iocs.alarm.tree.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.paths import make_path, split_path
 
 LETTERS = "abzAZ019:-_.{}()/\\'\"<>&;#é€😀"
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], include_characters="\t\n\r"), max_size=12)

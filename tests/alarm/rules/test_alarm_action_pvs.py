@@ -12,9 +12,9 @@ import pytest
 from action_bench import LEAF, MAJOR, ME, MINOR, OK, TIMEOUT, Bench, bench, eventually
 from support import ROOT, Process, start, unique_prefix
 
+from iocs.alarm.actions.pvwriter import PvWriter
 from iocs.alarm.config import ActionsConfig
-from iocs.alarm.items import Action
-from iocs.alarm.pvwriter import PvWriter
+from iocs.alarm.tree.items import Action
 from owlshift.ca import Client
 
 caget: Any = aioca.caget

@@ -12,8 +12,8 @@ from action_bench import INVALID, LEAF, MAJOR, ME, MINOR, OK, Bench, Mailbox, be
 from support import free_port
 
 from iocs.alarm.config import ActionsConfig
-from iocs.alarm.events import SERVER
-from iocs.alarm.items import Action, Item, LeafConfig
+from iocs.alarm.tree.events import SERVER
+from iocs.alarm.tree.items import Action, Item, LeafConfig
 
 MAIL = Action("mail", "mailto:a@lab.example, b@lab.example")
 LATER = Action("mail", "mailto:late@lab.example", 60)
@@ -267,7 +267,7 @@ async def test_closed_nothing_is_done(config, box):
 
 
 async def test_hundreds_at_once_are_bounded(config, box, monkeypatch):
-    monkeypatch.setattr("iocs.alarm.actions.MAX_WAITING", 5)
+    monkeypatch.setattr("iocs.alarm.actions.actions.MAX_WAITING", 5)
     many = tuple(Action("mail", f"mailto:n{number}@lab.example") for number in range(9))
     async with bench(config, leaf=many) as stand:
         stand.set(MAJOR)
@@ -364,7 +364,7 @@ async def test_failures_never_reach_the_tree(config, box, monkeypatch):
     def explode(*_: object) -> str:
         raise ZeroDivisionError("a fault of the library")
 
-    monkeypatch.setattr("iocs.alarm.mail.send", explode)
+    monkeypatch.setattr("iocs.alarm.actions.mail.send", explode)
     async with bench(config, leaf=(MAIL,), area=(MAIL,)) as stand:
         stand.set(MAJOR)
         stand.clock.advance(0)

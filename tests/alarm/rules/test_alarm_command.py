@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import wait_until
 
-from iocs.alarm.command import Commands, NotAllowed, arguments
+from iocs.alarm.actions.command import Commands, NotAllowed, arguments
 from iocs.alarm.config import ActionsConfig
-from iocs.alarm.items import Action
+from iocs.alarm.tree.items import Action
 
 TEST_TIMEOUT = 60.0
 ALLOWED = (("/usr/bin/logger", "-t", "owlshift"), ("/bin/echo",))

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from item_strategies import extras, pv_names, trees
 
-from iocs.alarm.checks import check_item
 from iocs.alarm.config import ActionsConfig
-from iocs.alarm.diff import plan
-from iocs.alarm.extras import beside, read_extras, with_extras, write_extras
-from iocs.alarm.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
-from iocs.alarm.paths import make_path
+from iocs.alarm.files.checks import check_item
+from iocs.alarm.files.diff import plan
+from iocs.alarm.files.extras import beside, read_extras, with_extras, write_extras
+from iocs.alarm.tree.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.paths import make_path
 
 LEAF = LeafConfig()
 

@@ -9,8 +9,8 @@ from filter_oracle import LEVELS, NAMES, Tree, compute, folded, trees, values, w
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from iocs.alarm.filter_nodes import FUNCTIONS
-from iocs.alarm.filters import MAX_DEPTH, MAX_LENGTH, BadFilter, parse
+from iocs.alarm.watch.filter_nodes import FUNCTIONS
+from iocs.alarm.watch.filters import MAX_DEPTH, MAX_LENGTH, BadFilter, parse
 
 ALPHABET = "ab1.0eE+-*/^%<>=!&|?:(),'`\" \t\nmax:M:Beam√\\{}[];#@$~_"
 

@@ -10,9 +10,9 @@ import pytest
 from action_bench import LEAF, MAJOR, OK, Hooks, bench, web_server
 from support import free_port
 
+from iocs.alarm.actions.webhook import allowed
 from iocs.alarm.config import ActionsConfig
-from iocs.alarm.items import Action
-from iocs.alarm.webhook import allowed
+from iocs.alarm.tree.items import Action
 
 
 @pytest.fixture(scope="module")

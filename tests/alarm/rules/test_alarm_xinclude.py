@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alarm_files import config, problems
 
-from iocs.alarm.xmlfile import MAX_PROBLEMS, read_xml
+from iocs.alarm.files.xmlfile import MAX_PROBLEMS, read_xml
 
 DTD = "<!DOCTYPE component [<!ATTLIST component id ID #IMPLIED>]>"
 XI = 'xmlns:xi="http://www.w3.org/2001/XInclude"'

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from item_strategies import trees
 
-from iocs.alarm.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
-from iocs.alarm.xmlfile import read_xml, write_xml
+from iocs.alarm.files.xmlfile import read_xml, write_xml
+from iocs.alarm.tree.items import Action, AreaConfig, ConfigError, Extras, Item, LeafConfig, Link
 
 BERLIN = "CET-1CEST,M3.5.0,M10.5.0/3"
 PHOEBUS = """<?xml version="1.0" encoding="UTF-8"?>

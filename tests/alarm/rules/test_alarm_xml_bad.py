@@ -7,9 +7,9 @@ from alarm_files import config, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iocs.alarm.items import ConfigError
-from iocs.alarm.xmlfile import MAX_PROBLEMS, read_xml
-from iocs.alarm.xmltree import MAX_DEPTH
+from iocs.alarm.files.xmlfile import MAX_PROBLEMS, read_xml
+from iocs.alarm.files.xmltree import MAX_DEPTH
+from iocs.alarm.tree.items import ConfigError
 
 PV = '<pv name="X">{}</pv>'
 

@@ -8,11 +8,11 @@ import pytest
 
 from db.alarms.event import EFFECTIVE, Event
 from db.alarms.writer import EventWriter
-from iocs.alarm.clock import VirtualClock
-from iocs.alarm.events import Person
-from iocs.alarm.items import Extras, Item, LeafConfig
 from iocs.alarm.log import LogWriter
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.tree.clock import VirtualClock
+from iocs.alarm.tree.events import Person
+from iocs.alarm.tree.items import Extras, Item, LeafConfig
+from iocs.alarm.tree.tree import AlarmTree
 
 ADA = Person("ada", "console")
 A, B = "/DEMO/HV/A", "/DEMO/HV/B"

@@ -18,12 +18,12 @@ from kafka_server import Kafka
 from support import free_port
 from watch_bench import PATIENCE
 
-from iocs.alarm.clock import LoopClock
-from iocs.alarm.events import Annunciation, Listener, Person, State
-from iocs.alarm.items import Item
 from iocs.alarm.kafka.records import encode_command, encode_config, encode_leaf_state, encode_talk, make_key
-from iocs.alarm.tree import AlarmTree, Leaf
-from iocs.alarm.watch import Watch, WatchSettings
+from iocs.alarm.tree.clock import LoopClock
+from iocs.alarm.tree.events import Annunciation, Listener, Person, State
+from iocs.alarm.tree.items import Item
+from iocs.alarm.tree.tree import AlarmTree, Leaf
+from iocs.alarm.watch.watch import Watch, WatchSettings
 
 WHO = Person("tester", "here")
 _OWN_MESSAGES = ("Disconnected", "Disabled", "OK")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iocs.alarm.catalogues import MAX_BYTES, MAX_PVS, BadCatalogue, parse_catalogue
-from iocs.alarm.items import Extras, Item, LeafConfig, Link
+from iocs.alarm.tree.items import Extras, Item, LeafConfig, Link
+from iocs.alarm.watch.catalogues import MAX_BYTES, MAX_PVS, BadCatalogue, parse_catalogue
 from owlshift.ioc import Alarm, Device, Ioc, child, readback
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iocs.alarm.changes import Changes
+from iocs.alarm.watch.changes import Changes
 from owlshift.ca import Batch, Dbr
 
 words = st.sampled_from([0, 1, 2, 3, 0xFFFF])

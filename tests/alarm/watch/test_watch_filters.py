@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 import pytest
 
-from iocs.alarm.clock import VirtualClock
-from iocs.alarm.filterwatch import PERIOD, THROTTLE, FilterWatch
-from iocs.alarm.inputs import Heard, Inputs, OnValue
+from iocs.alarm.tree.clock import VirtualClock
+from iocs.alarm.watch.filterwatch import PERIOD, THROTTLE, FilterWatch
+from iocs.alarm.watch.inputs import Heard, Inputs, OnValue
 from owlshift.ca import Dbr, Metadata
 
 

@@ -12,11 +12,11 @@ import pytest
 from support import unique_prefix
 from watch_bench import put, running, until
 
-from iocs.alarm.catalogue_watch import CATALOGUE, Catalogues
-from iocs.alarm.clock import LoopClock
-from iocs.alarm.events import Listener, Person
-from iocs.alarm.items import Item, LeafConfig
-from iocs.alarm.tree import AlarmTree
+from iocs.alarm.tree.clock import LoopClock
+from iocs.alarm.tree.events import Listener, Person
+from iocs.alarm.tree.items import Item, LeafConfig
+from iocs.alarm.tree.tree import AlarmTree
+from iocs.alarm.watch.catalogue_watch import CATALOGUE, Catalogues
 
 WHO = Person("tester", "here")
 

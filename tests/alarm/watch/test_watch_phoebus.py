@@ -17,7 +17,7 @@ from phoebus_beside import Beside
 from support import Process, unique_prefix
 from watch_bench import put, running, soft_ioc
 
-from iocs.alarm.items import Item, LeafConfig
+from iocs.alarm.tree.items import Item, LeafConfig
 
 pytestmark = [
     pytest.mark.skipif(bool(alarm_phoebus.missing()), reason=alarm_phoebus.missing() or "it is here"),

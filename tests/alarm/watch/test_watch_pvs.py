@@ -8,10 +8,10 @@ import numpy as np
 from support import unique_prefix
 from watch_bench import items, put, running, until, watched
 
-from iocs.alarm.events import Effective, Person
-from iocs.alarm.feed import Change, Feed
-from iocs.alarm.items import Extras
-from iocs.alarm.severity import AlarmSeverity
+from iocs.alarm.tree.events import Effective, Person
+from iocs.alarm.tree.items import Extras
+from iocs.alarm.tree.severity import AlarmSeverity
+from iocs.alarm.watch.feed import Change, Feed
 from owlshift.ca import Batch, Dbr
 
 OK, MINOR, MAJOR, INVALID, UNDEFINED = (AlarmSeverity[n] for n in ("OK", "MINOR", "MAJOR", "INVALID", "UNDEFINED"))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iocs.alarm.channels import channel_of
-from iocs.alarm.values import MAX_TEXT, number_of, value_text
+from iocs.alarm.watch.channels import channel_of
+from iocs.alarm.watch.values import MAX_TEXT, number_of, value_text
 from owlshift.ca import Dbr, Metadata
 
 AMPS = Metadata(units="uA", precision=1)

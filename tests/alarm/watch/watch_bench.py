@@ -13,12 +13,12 @@ from typing import Any
 from aioca import DBR_CHAR_STR, caput
 from support import Process, start
 
-from iocs.alarm.clock import LoopClock
-from iocs.alarm.events import Annunciation, Listener, State
-from iocs.alarm.items import NO_EXTRAS, Extras, Item, LeafConfig
-from iocs.alarm.severity import AlarmSeverity
-from iocs.alarm.tree import AlarmTree, Leaf
-from iocs.alarm.watch import Watch, WatchSettings
+from iocs.alarm.tree.clock import LoopClock
+from iocs.alarm.tree.events import Annunciation, Listener, State
+from iocs.alarm.tree.items import NO_EXTRAS, Extras, Item, LeafConfig
+from iocs.alarm.tree.severity import AlarmSeverity
+from iocs.alarm.tree.tree import AlarmTree, Leaf
+from iocs.alarm.watch.watch import Watch, WatchSettings
 
 PATIENCE = 60.0
 IOC = Path(__file__).with_name("watch_soft_ioc.py")

@@ -1,0 +1,1 @@
+"""What alarms do by themselves: mails, PVs, allowed commands, webhooks."""

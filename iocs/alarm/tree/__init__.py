@@ -1,0 +1,1 @@
+"""The alarm tree: Phoebus' logic, suppression, and what is told of each change. No I/O."""

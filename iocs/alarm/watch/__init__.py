@@ -1,0 +1,1 @@
+"""PVs over Channel Access: their severities, filters, the operating mode, and the catalogues of IOCs."""
