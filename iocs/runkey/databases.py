@@ -10,7 +10,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from db.database import Database
 from db.errors import DbError, Unavailable
 from db.store import Store
 from db.who import Who
+from owlshift.ioc.threads import on_thread
 from owlshift.site import Site
 
 T = TypeVar("T")
@@ -45,36 +45,12 @@ class Health:
     reason: str = ""
 
 
-async def on_thread(function: Callable[[], T], timeout: float, what: str) -> T:
+async def in_time(function: Callable[[], T], timeout: float, what: str) -> T:
     """`function()` on a thread of its own; Unavailable when it takes longer, and then it goes on unheard."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-    context = copy_context()
-
-    def deliver(result: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    def work() -> None:
-        result, failure = None, None
-        try:
-            result = context.run(function)
-        except BaseException as error:
-            failure = error
-        try:
-            loop.call_soon_threadsafe(deliver, result, failure)
-        except RuntimeError:  # the loop has ended meanwhile: nobody waits any more
-            return
-
-    threading.Thread(target=work, name=what, daemon=True).start()
     try:
         # not wait_for: a cancellation that comes together with the answer would be lost in it, and nothing end
         async with asyncio.timeout(timeout):
-            return await future
+            return await on_thread(function, what)
     except TimeoutError:
         raise Unavailable(f"{what}: the database has not answered within {timeout:g} s") from None
 
@@ -112,7 +88,7 @@ class Databases:
 
         if self._hanging >= MAX_HANGING:
             raise Unavailable(f"{self._hanging} queries wait for a database that does not answer")
-        return await on_thread(work, timeout, what or getattr(function, "__name__", "query").strip("_"))
+        return await in_time(work, timeout, what or getattr(function, "__name__", "query").strip("_"))
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from db.nodes import NewChild, NewObject, NewPayload
 from db.store import Store
 from db.who import Who
 from iocs.runkey.catalogues import Item
-from iocs.runkey.databases import JOURNAL_TIMEOUT, Databases, JournalWrites, on_thread
+from iocs.runkey.databases import JOURNAL_TIMEOUT, Databases, JournalWrites, in_time
 from iocs.runkey.journal import ItemState, SqlJournal, on
 from iocs.runkey.plan import Put
 from iocs.runkey.recovery import applied_now, find_interrupted
@@ -208,7 +208,7 @@ def _locked_info(store: Store) -> int:
 async def test_what_is_cancelled_together_with_the_answer_is_cancelled() -> None:
     """Otherwise a loop that asks for ever would never end."""
     go_on = threading.Event()
-    task = asyncio.ensure_future(on_thread(go_on.wait, 30, "query"))
+    task = asyncio.ensure_future(in_time(go_on.wait, 30, "query"))
     await asyncio.sleep(0)
     go_on.set()
     time.sleep(0.3)  # the loop stands still until the thread has answered
