@@ -185,6 +185,10 @@ class AlarmStand:
             await asyncio.sleep(0.05)
         raise AssertionError(f"{name} is {value!r} after {timeout} s")
 
+    async def shows(self, name: str, wanted: Any) -> None:
+        """A PV is, or is soon, what is wanted: PVs of one change are told one after another."""
+        await self.until(name, lambda value: value == wanted)
+
     async def watching(self, alarms: int) -> None:
         """All alarms are there, and their PVs, too."""
         await self.until("NTotal", lambda number: number == alarms)
