@@ -13,6 +13,8 @@ QUARANTINE_BYTES = 2000
 FOREVER_DAYS = 36500.0
 """What is shown as days left while nothing is written."""
 SLOWLY = Archive.scan(10.0)
+START = 10.0
+"""Seconds after which a problem is an alarm: at the start nothing is known for a moment."""
 ASKED_FOR = ("scan", "deadband")
 """Reasons for which samples are dropped because somebody wants it so."""
 NO_ROOM = ("overflow", "disk_full", "unwritable")
@@ -38,7 +40,7 @@ class EngineHealth(Device):
 
     State = readback(
         EngineState, severities=NOT_RECORDING, archive=Archive.MONITOR, doc="What the engine does",
-        alarm_info=Alarm("Nothing is archived: see the log of archiver-engine, the disk and the folder", "high"),
+        alarm_info=Alarm("Nothing is archived: see the log of archiver-engine, the disk and the folder", "high", delay=START),
     )  # fmt: skip
     PVs = readback(int, archive=SLOWLY, doc="PVs that are to be archived, paused ones included")
     Connected = readback(int, archive=SLOWLY, doc="PVs that are connected")
@@ -56,12 +58,12 @@ class EngineHealth(Device):
     DiskLeftDays = readback(
         float, units="d", precision=1, display=(0, 365), warn=(7, None), alarm=(1, None), archive=SLOWLY,
         doc="Days until the disk is full, at the rate of the last minute",
-        alarm_info=Alarm("The archive's disk fills up: make room, or move segments to another tier"),
+        alarm_info=Alarm("The archive's disk fills up: make room, or move segments to another tier", delay=START),
     )  # fmt: skip
     Lag = readback(
         float, units="s", precision=1, warn=(None, 5), alarm=(None, 60), archive=SLOWLY,
         doc="How long the oldest sample has waited for the log",
-        alarm_info=Alarm("The disk takes less than comes in"),
+        alarm_info=Alarm("The disk takes less than comes in", delay=START),
     )  # fmt: skip
     Waiting = readback(float, archive=SLOWLY, doc="Samples that wait for the log")
     QueueUsed = readback(
@@ -75,7 +77,7 @@ class EngineHealth(Device):
     LossRate = readback(
         float, units="1/s", precision=1, alarm=(None, 1e-3), archive=SLOWLY,
         doc="Samples dropped because there was no room for them",
-        alarm_info=Alarm("Samples are lost: the disk takes less than comes in, or nothing", "high"),
+        alarm_info=Alarm("Samples are lost: the disk takes less than comes in, or nothing", "high", delay=START),
     )  # fmt: skip
     Received = readback(float, archive=SLOWLY, doc="Samples received since the archive was made")
     Stored = readback(float, archive=SLOWLY, doc="Samples in segments since the archive was made")
@@ -96,17 +98,17 @@ class EngineHealth(Device):
     Damaged = readback(
         int, alarm=(None, 1), archive=SLOWLY,
         doc="Pieces of damaged files in quarantine; moving them away ends the alarm",
-        alarm_info=Alarm("Files of the archive were damaged: `owl archive verify` says what is missing"),
+        alarm_info=Alarm("Files of the archive were damaged: `owl archive verify` says what is missing", delay=START),
     )  # fmt: skip
     Quarantine = readback(Text(QUARANTINE_BYTES), archive=Archive.MONITOR, doc="What is in quarantine")
     PlacesGood = readback(
         bool, severities={False: Severity.MINOR}, archive=Archive.MONITOR,
         doc="Every tier's folder or object store can be used; else segments stay where they are",
-        alarm_info=Alarm("A tier's place is away: engine.json says which and why"),
+        alarm_info=Alarm("A tier's place is away: engine.json says which and why", delay=START),
     )  # fmt: skip
     LogsWaiting = readback(
         int, warn=(None, 20), archive=SLOWLY, doc="Ended logs that are not segments yet",
-        alarm_info=Alarm("Logs don't become segments: see the log of archiver-engine"),
+        alarm_info=Alarm("Logs don't become segments: see the log of archiver-engine", delay=START),
     )  # fmt: skip
     Segments = readback(int, archive=SLOWLY, doc="Files of segments")
     SegmentBytes = readback(float, units="byte", archive=SLOWLY, doc="Bytes in segments")

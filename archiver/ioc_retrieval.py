@@ -22,7 +22,7 @@ class RetrievalHealth(Device):
     RetrievalGood = readback(
         bool, severities={False: Severity.MINOR}, archive=Archive.MONITOR,
         doc="Retrieval answers at all of its addresses; archiving doesn't depend on it",
-        alarm_info=Alarm("No plots of the past: see the log of archiver-retrieval; kill it if it hangs"),
+        alarm_info=Alarm("No plots of the past: see the log of archiver-retrieval; kill it if it hangs", delay=15.0),
     )  # fmt: skip
     RetrievalTime = readback(
         float, units="s", precision=3, archive=Archive.scan(10.0), doc="How long retrieval took for an empty answer"
