@@ -40,7 +40,7 @@ class EngineHealth(Device):
 
     State = readback(
         EngineState, severities=NOT_RECORDING, archive=Archive.MONITOR, doc="What the engine does",
-        alarm_info=Alarm("Nothing is archived: see the log of archiver-engine, the disk and the folder", "high", delay=START),
+        alarm_info=Alarm("Nothing is archived: see the log of archiver-engine, the disk and the folder", "high", START),
     )  # fmt: skip
     PVs = readback(int, archive=SLOWLY, doc="PVs that are to be archived, paused ones included")
     Connected = readback(int, archive=SLOWLY, doc="PVs that are connected")
