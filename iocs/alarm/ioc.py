@@ -22,7 +22,6 @@ from iocs.alarm.keeper import Keeper
 from iocs.alarm.log import LogWriter
 from iocs.alarm.pvs.commands import Commands
 from iocs.alarm.pvs.names import PvNames
-from iocs.alarm.pvs.pvs import ItemPvs
 from iocs.alarm.pvs.server_pvs import ServerPvs
 from iocs.alarm.pvs.show import Show
 from iocs.alarm.reload import apply_files
@@ -31,11 +30,10 @@ from iocs.alarm.startup import fill, make_tree, read_files
 from iocs.alarm.threads import Threads
 from iocs.alarm.tree.clock import LoopClock
 from iocs.alarm.tree.events import Edit, Person
-from iocs.alarm.tree.nodes import Node
 from iocs.alarm.watch.catalogue_watch import Catalogues
 from iocs.alarm.watch.watch import Watch, WatchSettings
 from owlshift.ca import CaAddresses, Client
-from owlshift.ioc import Ioc, Pv
+from owlshift.ioc import Ioc
 from owlshift.site import IocEntry, Site
 
 if TYPE_CHECKING:
@@ -63,7 +61,8 @@ class AlarmIoc(Ioc):
         self.tree = make_tree(site.name, LoopClock(), config)
         self.configuration = Configuration(site.name)
         self.item_names = PvNames(entry.prefix, site.prefix)
-        self.show = Show(self.tree, self.item_names, self)
+        commands = Commands(self.tree, lambda: self.keeper, lambda: self.client, self.tell, self.reload, config.mode_pv)
+        self.show = Show(self.tree, self.item_names, commands)
         self.server_pvs = ServerPvs(self)
         self.file_problems: list[str] = []
         self._addresses = _addresses(site, config)
@@ -79,7 +78,6 @@ class AlarmIoc(Ioc):
         )
         self._database: Database | None = None
         self._keeper: Keeper | None = None
-        self._commands: Commands | None = None
         self.writer: EventWriter | None = None
         self._log: LogWriter | None = None
         self.watch: Watch | None = None
@@ -113,7 +111,6 @@ class AlarmIoc(Ioc):
         nag = server.get("nag_period", self.config.nag_period)
         keeper.more["nag_period"] = nag
         keeper.told = self.server_pvs.kept
-        self._commands = Commands(self.tree, keeper, lambda: self.client, self.tell, self.config.mode_pv)
         self.writer = EventWriter(lambda: AlarmLog(open_alarms(self.site)), self.folder / "spool")
         self._log = LogWriter(self.tree, self.writer)
         self._actions = Actions(
@@ -244,7 +241,7 @@ class AlarmIoc(Ioc):
         )
 
     async def reload(self) -> None:
-        """See `pvs.Actions`."""
+        """Read the alarm files again."""
         items, problems = await asyncio.to_thread(self._read_files)
         changed, refused = await apply_files(self.tree, self.configuration, items)
         self.file_problems = problems + refused
@@ -259,66 +256,12 @@ class AlarmIoc(Ioc):
         if self._log is not None:
             self._log.edited(edit)
 
-    # What the PVs ask: see pvs.Actions
-
-    @property
-    def commands(self) -> Commands:
-        """What is done by puts; once started."""
-        if self._commands is None:
-            raise RuntimeError("the IOC has not started")
-        return self._commands
-
     @property
     def keeper(self) -> Keeper:
         """What keeps states; once started."""
         if self._keeper is None:
             raise RuntimeError("the IOC has not started")
         return self._keeper
-
-    def first_value(self, device: ItemPvs, pv: Pv[Any]) -> None:
-        """See `pvs.Actions`."""
-        self.show.first_value(device, pv)
-
-    async def acknowledge(self, node: Node, on: bool) -> None:
-        """See `pvs.Actions`."""
-        await self.commands.acknowledge(node, on)
-
-    async def shelve(self, node: Node, text: str) -> str:
-        """See `pvs.Actions`."""
-        return await self.commands.shelve(node, text)
-
-    async def enable(self, node: Node, on: bool) -> None:
-        """See `pvs.Actions`."""
-        await self.commands.enable(node, on)
-
-    async def configure(self, text: str) -> str:
-        """See `pvs.Actions`."""
-        return await self.commands.configure(text)
-
-    async def maintenance(self, on: bool) -> None:
-        """See `pvs.Actions`."""
-        await self.commands.maintenance(on)
-
-    async def notify(self, on: bool) -> None:
-        """See `pvs.Actions`."""
-        await self.commands.notify(on)
-
-    async def mode(self, text: str) -> str:
-        """See `pvs.Actions`."""
-        return await self.commands.mode(text)
-
-    async def nag(self, seconds: float) -> None:
-        """See `pvs.Actions`."""
-        await self.commands.nag(seconds)
-
-    async def items_text(self, node: Node) -> str:
-        """See `pvs.Actions`."""
-        self.show.drop_later(self.show.device(node).Items)
-        return await self.commands.items_text(node)
-
-    async def text(self, name: str) -> str:
-        """See `pvs.Actions`."""
-        return await self.show.text(name)
 
 
 def _addresses(site: Site, config: AlarmConfig) -> CaAddresses:

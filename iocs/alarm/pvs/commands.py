@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import orjson
 from iocs.alarm.files.checks import check_item
 from iocs.alarm.item_forms import item_of
 from iocs.alarm.keeper import Keeper
-from iocs.alarm.pvs.documents import Breath, items_json
+from iocs.alarm.pvs.documents import Breath
 from iocs.alarm.pvs.shelving_text import parse_shelve, shelve_text
 from iocs.alarm.tree.events import Person
 from iocs.alarm.tree.items import ConfigError, Item
@@ -36,17 +36,26 @@ SHOWN = 5
 
 
 class Commands:
-    """What is done to the tree. `client` says who made the put that is carried out, `tell` takes a line."""
+    """What is done to the tree: the `Actions` of its PVs.
+
+    `keeper` is asked for once there are puts, `client` says who made the one that is carried out, `tell` takes a line.
+    """
 
     def __init__(
         self,
         tree: AlarmTree,
-        keeper: Keeper,
+        keeper: Callable[[], Keeper],
         client: Callable[[], Client],
         tell: Callable[[str, int], None],
+        reload: Callable[[], Awaitable[None]],
         mode_pv: str = "",
     ) -> None:
-        self._tree, self._keeper, self._client, self._tell, self._mode_pv = tree, keeper, client, tell, mode_pv
+        self._tree, self._keeper_now, self._client, self._tell = tree, keeper, client, tell
+        self._reload, self._mode_pv = reload, mode_pv
+
+    @property
+    def _keeper(self) -> Keeper:
+        return self._keeper_now()
 
     @property
     def _who(self) -> Person:
@@ -140,9 +149,9 @@ class Commands:
         self._keeper.server_changed()
         await self._kept()
 
-    async def items_text(self, node: Node) -> str:
+    async def reload(self) -> None:
         """See `pvs.Actions`."""
-        return await items_json(node)
+        await self._reload()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The PVs of areas and alarms: what they show, and what they ask for. What they show is in `shown`."""
+"""The PVs of areas and alarms. What they show comes from `show`, what puts do is in `commands`."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ServerRole(enum.IntEnum):
 
 
 class Actions(Protocol):
-    """What the PVs ask for. Everything raises PutRefused with the reason when it cannot be done."""
+    """What puts do. Everything raises PutRefused with the reason when it cannot be done."""
 
     async def acknowledge(self, node: Node, on: bool) -> None:
         """Acknowledge, or take that back, all at a place of the tree."""
@@ -90,16 +90,20 @@ class Actions(Protocol):
         """Read the alarm files again."""
         ...
 
-    async def items_text(self, node: Node) -> str:
-        """What is configured at and below a place, as JSON."""
+
+class Values(Protocol):
+    """What gives the PVs what they show."""
+
+    def first_value(self, device: ItemPvs, pv: Pv[Any]) -> None:
+        """Give a new PV its value."""
         ...
 
     async def text(self, name: str) -> str:
         """A text of JSON of the root: Active, Shelves or Tree."""
         ...
 
-    def first_value(self, device: ItemPvs, pv: Pv[Any]) -> None:
-        """Give a new PV its value."""
+    async def items_text(self, device: ItemPvs) -> str:
+        """What is configured at and below a place, as JSON."""
         ...
 
 
@@ -119,12 +123,12 @@ class ItemPvs(OnDemand):
     AckBy = readback(str, doc="Who acknowledged it")
     Items = readback(Text(TREE_BYTES), initial="", doc="What is configured of it and of all below: JSON")
 
-    def __init__(self, actions: Actions, node: Node) -> None:
-        self.actions, self.node = actions, node
+    def __init__(self, values: Values, actions: Actions, node: Node) -> None:
+        self.values, self.actions, self.node = values, actions, node
 
     def made(self, pv: Pv[Any]) -> None:
         """Give a new PV its value."""
-        self.actions.first_value(self, pv)
+        self.values.first_value(self, pv)
 
     @Ack.putter
     async def _(self) -> None:
@@ -144,7 +148,7 @@ class ItemPvs(OnDemand):
 
     @Items.getter
     async def _(self) -> str:
-        return await self.actions.items_text(self.node)
+        return await self.values.items_text(self)
 
 
 class AreaPvs(ItemPvs):
@@ -217,15 +221,15 @@ class RootPvs(AreaPvs):
 
     @Active.getter
     async def _(self) -> str:
-        return await self.actions.text("Active")
+        return await self.values.text("Active")
 
     @Tree.getter
     async def _(self) -> str:
-        return await self.actions.text("Tree")
+        return await self.values.text("Tree")
 
     @Shelves.getter
     async def _(self) -> str:
-        return await self.actions.text("Shelves")
+        return await self.values.text("Shelves")
 
     @Maint.putter
     async def _(self, value: bool) -> None:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from caproto import AlarmStatus
 
 from iocs.alarm.forms import ACTIVE_LIMIT
-from iocs.alarm.pvs.documents import active_json, give_back, shelves_json, tree_json
+from iocs.alarm.pvs.documents import active_json, give_back, items_json, shelves_json, tree_json
 from iocs.alarm.pvs.names import PvNames
 from iocs.alarm.pvs.pvs import ACTIVE_BYTES, TREE_BYTES, Actions, AlarmPvs, AreaPvs, ItemPvs, RootPvs
 from iocs.alarm.pvs.shown import area_enabled, values_of
@@ -41,7 +41,7 @@ class Show(Listener):
 
     def __init__(self, tree: AlarmTree, names: PvNames, actions: Actions) -> None:
         self._tree, self._names, self._actions = tree, names, actions
-        self.root = RootPvs(actions, tree.root)
+        self.root = RootPvs(self, actions, tree.root)
         self._devices: WeakValueDictionary[str, ItemPvs] = WeakValueDictionary()
         """By what their PVs begin with behind the IOC's prefix."""
         self._devices[""] = self.root
@@ -81,7 +81,7 @@ class Show(Listener):
         found = self._devices.get(name)
         if found is None:
             kind = AreaPvs if isinstance(node, Area) else AlarmPvs
-            found = self._devices[name] = kind(self._actions, node)
+            found = self._devices[name] = kind(self, self._actions, node)
         return found
 
     def _shown(self, node: Node) -> ItemPvs | None:
@@ -223,10 +223,15 @@ class Show(Listener):
                     raise
                 finally:
                     if name == "Tree":
-                        self.drop_later(pv, name)
+                        self._drop_later(pv, name)
             return pv.value
 
-    def drop_later(self, pv: Pv[Any], name: str = "") -> None:
+    async def items_text(self, device: ItemPvs) -> str:
+        """What is configured at and below a place, as JSON."""
+        self._drop_later(device.Items)
+        return await items_json(device.node)
+
+    def _drop_later(self, pv: Pv[Any], name: str = "") -> None:
         """A text as large as the tree is kept for a moment only, unless somebody monitors it."""
 
         def drop() -> None:
