@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 
 from pydm.data_plugins import is_read_only
 from qtpy.QtCore import QTimer
+from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QPushButton
 
 from screens.navigation import go
 from screens.parts import screen
 from screens.parts.alarm_data import Shelf, parent_of, read_shelves
 from screens.parts.alarm_links import links, own_macros
+from screens.parts.alarm_puts import Puts
 from screens.parts.alarm_time import span_text
 from screens.parts.lines import Line
-from screens.parts.owl import Answer
 from screens.parts.pv import Pv
 from screens.parts.table import FilteredTable
 from screens.parts.widgets import restyle
@@ -38,6 +39,7 @@ class AlarmShelves(screen.SubsystemScreen):
         """As the rows of the table have them."""
         self.loaded = False
         self.pv = Pv(f"{self.prefix}Shelves", self)
+        self.puts = Puts(self)
         self.table = FilteredTable(HEADER, stretch=1, placeholder="filter: alarm, why, who", what="shelved alarms")
         self.table.view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.table.model.color_of = lambda row: "warning" if row[5].endswith("!") else ""
@@ -55,6 +57,7 @@ class AlarmShelves(screen.SubsystemScreen):
         self._tick.timeout.connect(self._fill)
         self._tick.start()
         self.pv.changed.connect(self._take)
+        self.puts.told.connect(self._tell)
         self.unshelve.clicked.connect(self.do_unshelve)
         self.history.clicked.connect(self.open_log)
         self.table.view.selectionModel().selectionChanged.connect(lambda *_: self._chosen())
@@ -67,6 +70,10 @@ class AlarmShelves(screen.SubsystemScreen):
     def waiting(self) -> str:
         """What must still come before the screen is whole; empty when it is."""
         return "" if self.loaded else "what is shelved"
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102  (Qt's hook)
+        self.puts.stop()
+        super().closeEvent(event)
 
     def _lay_out(self) -> None:
         row = QHBoxLayout()
@@ -122,13 +129,8 @@ class AlarmShelves(screen.SubsystemScreen):
         self.history.setEnabled(count == 1)
 
     def do_unshelve(self) -> None:
-        """Bring back what is selected. What the PVs are called, the tree says."""
-        paths = {shelf.path for shelf in self.selected}
-        for path in sorted(paths):
-            self.owl.ask(["unshelve", *self.system, "--", path], lambda answer, path=path: self._done(path, answer))
-
-    def _done(self, path: str, answer: Answer) -> None:
-        self._tell(answer.error or f"Unshelved: {path}", bool(answer.error))
+        """Bring back what is selected."""
+        self.puts.put([f"{shelf.name}:Shelve" for shelf in self.selected], "", "Unshelved")
 
     def _tell(self, text: str, failed: bool) -> None:
         self.told.show_text(text)

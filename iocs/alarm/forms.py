@@ -126,7 +126,8 @@ def tree_form(node: Node, prefix_of: PrefixOf) -> Form:
     return form
 
 
-def shelves_form(tree: AlarmTree) -> Form:
+def shelves_form(tree: AlarmTree, prefix_of: PrefixOf) -> Form:
     """All shelved alarms, in the order of the tree."""
-    shelves = [{"path": leaf.path, **(shelf_form(leaf.shelf) or {})} for leaf in tree.leaves() if leaf.shelf]
+    shelved = [leaf for leaf in tree.leaves() if leaf.shelf]
+    shelves = [{"path": leaf.path, "name": prefix_of(leaf), **(shelf_form(leaf.shelf) or {})} for leaf in shelved]
     return {"shelves": shelves}

@@ -25,6 +25,8 @@ class Shelf:
     since: str = ""
     until: str = ""
     one_shot: bool = False
+    name: str = ""
+    """What the alarm's own PVs begin with; only in the list of shelves."""
 
     @classmethod
     def of(cls, entry: dict[str, Any], path: str = "") -> Shelf:
@@ -36,6 +38,7 @@ class Shelf:
             since=str(entry.get("since") or ""),
             until=str(entry.get("until") or ""),
             one_shot=bool(entry.get("one_shot")),
+            name=str(entry.get("name") or "").rstrip(":"),
         )
 
     @property

@@ -90,11 +90,11 @@ def active_json(tree: AlarmTree, prefix_of: PrefixOf, room: int, rows: int) -> s
     return fitting(lambda limit: active_form(tree, prefix_of, tree.clock.now_ns(), limit), room, rows)
 
 
-def shelves_json(tree: AlarmTree, room: int) -> str:
+def shelves_json(tree: AlarmTree, prefix_of: PrefixOf, room: int) -> str:
     """What is shelved; `truncated` when it does not fit."""
 
     def make(limit: int) -> Form:
-        form = shelves_form(tree)
+        form = shelves_form(tree, prefix_of)
         rows = form["shelves"]
         return form if len(rows) <= limit else {"shelves": rows[:limit], "truncated": True}
 

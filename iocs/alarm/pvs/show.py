@@ -247,7 +247,7 @@ class Show(Listener):
         return active_json(self._tree, self._names.prefix_of, ACTIVE_BYTES, ACTIVE_LIMIT)
 
     async def _shelves(self) -> str:
-        return shelves_json(self._tree, ACTIVE_BYTES)
+        return shelves_json(self._tree, self._names.prefix_of, ACTIVE_BYTES)
 
     async def _whole_tree(self) -> str:
         return await tree_json(self._tree, self._names.prefix_of, TREE_BYTES)

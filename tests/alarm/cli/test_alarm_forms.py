@@ -108,12 +108,13 @@ def test_the_tree(tree: AlarmTree):
 
 
 def test_shelves(tree: AlarmTree, clock: VirtualClock):
-    assert shelves_form(tree) == {"shelves": []}
+    assert shelves_form(tree, prefix_of) == {"shelves": []}
     tree.shelve(L07, ANNA, "cable is changed", clock.now_ns() + 600 * SECOND)
     tree.shelve(L08, ANNA, "known", one_shot=True)
-    first, second = shelves_form(tree)["shelves"]
+    first, second = shelves_form(tree, prefix_of)["shelves"]
     assert first == {
-        "path": L07, "by": "anna@daq1", "why": "cable is changed", "since": TIME,
+        "path": L07, "name": prefix_of(next(tree.leaves(L07))),
+        "by": "anna@daq1", "why": "cable is changed", "since": TIME,
         "until": "2026-11-20T00:10:00.000Z", "one_shot": False,
     }  # fmt: skip
     assert second["one_shot"] and second["until"] > second["since"]
