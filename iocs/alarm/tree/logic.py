@@ -70,7 +70,7 @@ class AlarmLogic:
         self.context, self.config, self.owner, self.off_delay = context, config, owner, off_delay
         self.current = self.alarm = INITIAL
         self.latch = False
-        """The alarm has just risen, and latches: Phoebus' records carry it with the rise only."""
+        """The alarm has just risen, and latches: Phoebus' records carry it until the PV says something else."""
         self.enabled = True
         self.saved: State | None = None
         """What the PV says while it is disabled."""
@@ -307,7 +307,9 @@ class AlarmLogic:
         if not on:
             self._cancel()
         hidden = self.hidden if lost(after) else None
-        self.alarm, self.latch, self.hidden, self.kept = after, False, hidden, None
+        self.alarm, self.hidden, self.kept = after, hidden, None
+        # in Phoebus the next word of the PV ends it, not the acknowledgement
+        self.latch = self.latch and self.context.compatible and on and before.severity <= self.counted.severity
         self._publish(before, False, False)
         return True
 

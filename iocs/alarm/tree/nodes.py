@@ -224,7 +224,7 @@ class Leaf(Node):
 
     @property
     def latch(self) -> bool:
-        """It has just risen and latches (Phoebus' records say so with the rise only)."""
+        """It has just risen and latches: the PV has said nothing since."""
         return self.logic.latch
 
     @property

@@ -353,6 +353,15 @@ def test_enabled_before_its_pv_has_said_anything() -> None:
     assert (one.alarm, one.logic.current.message) == ("OK", "")
 
 
+@pytest.mark.parametrize("compatible", [False, True])
+def test_an_acknowledgement_right_after_the_rise_is_no_rise_but_in_phoebus(compatible: bool) -> None:
+    one = One(compatible=compatible)
+    assert (one.set("MAJOR"), one.logic.latch) == ("MAJOR", True)
+    assert (one.ack(), one.logic.latch) == ("MAJOR_ACK", compatible)
+    assert (one.set("MINOR"), one.logic.latch) == ("MAJOR_ACK", False)
+    assert (one.ack(False), one.ack(), one.logic.latch) == ("MINOR", "MINOR_ACK", False)
+
+
 def test_an_edit_keeps_the_latch_and_compatible_begins_anew() -> None:
     one = One()
     one.set("MAJOR", "OK")

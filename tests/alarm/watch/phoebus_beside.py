@@ -35,15 +35,12 @@ def comparable(record: dict[str, Any]) -> dict[str, Any]:
 
     Ours have units in values. What is acknowledged while its PV is OK has the time of the PV in ours, that of the
     server in Phoebus'; what is OK already is left alone in ours, and said to be "OK" instead of "NO_ALARM" in Phoebus'.
-    An acknowledgement right after the rise has no `latch` in ours: it is no rise.
     """
     found = {key: value for key, value in record.items() if key not in ("value", "notify")}
     if found["severity"] == "OK" and found["message"] == "NO_ALARM":
         found["message"] = "OK"
     if found["message"] in _OWN_MESSAGES:
         del found["time"]
-    if found["severity"].endswith("_ACK"):
-        found.pop("latch", None)
     return found
 
 
