@@ -50,7 +50,7 @@ async def becomes(name: str, value: object) -> None:
 
 
 async def test_an_area_writes_its_severity(lamp, client):
-    await client.put(f"{lamp}Steps", 77)
+    await client.put(f"{lamp}Steps", 77, timeout=TIMEOUT)
     sevr = Action("s", f"sevrpv:ca://{lamp}Steps", 3600)
     async with bench(area=(sevr,), client=client) as stand:
         await becomes(f"{lamp}Steps", 0)  # at the start
@@ -74,7 +74,7 @@ def leaf(stand: Bench) -> Any:
 
 
 async def test_a_leaf_writes_no_severity(lamp, client):
-    await client.put(f"{lamp}Steps", 50)
+    await client.put(f"{lamp}Steps", 50, timeout=TIMEOUT)
     async with bench(leaf=(Action("s", f"sevrpv:{lamp}Steps"),), client=client) as stand:
         stand.set(MAJOR)
         stand.clock.advance(10)
@@ -98,7 +98,7 @@ async def test_info_in_a_long_text_and_in_a_string(lamp, client):
 
 
 async def test_only_pvs_that_the_site_file_allows(lamp, client):
-    await client.put(f"{lamp}Steps", 51)
+    await client.put(f"{lamp}Steps", 51, timeout=TIMEOUT)
     actions = (Action("s", f"sevrpv:{lamp}Steps"), Action("i", f"infopv:{lamp}Note"), Action("i", "infopv:pva://x"))
     async with bench(ActionsConfig(sevrpv=("OTHER:*",)), area=actions, client=client) as stand:
         stand.set(MAJOR)

@@ -21,7 +21,7 @@ from db.who import Who
 def lease(url: str) -> None:
     """Take it, look whether it stays one's own, give it up, again and again."""
     database = Database.open(url, schema=ALARMS)
-    mine = Lease(database, "RACE", Who.me(), expiry=2.0)
+    mine = Lease(database, "RACE", Who.me(), expiry=300.0)
     while True:
         if not mine.try_take():
             time.sleep(0.005)

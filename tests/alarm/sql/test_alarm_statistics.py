@@ -48,7 +48,9 @@ def same(found: Figures) -> dict[str, object]:
     }
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     begin=st.integers(-600, DAYS * 86400),
     seconds=st.integers(1, DAYS * 86400),

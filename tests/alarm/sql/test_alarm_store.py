@@ -25,6 +25,8 @@ from db.who import Who
 
 CHILD = Path(__file__).with_name("alarm_sql_child.py")
 ME = Who("tester", "here")
+LONG = 300.0
+"""Seconds of a lease that does not end while a test is slow."""
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8"), max_size=20),
     lambda inner: (
@@ -47,7 +49,9 @@ def shared(request: pytest.FixtureRequest):
 numbers = iter(range(1_000_000))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(items=changes, states=changes)
 def test_what_was_saved_is_loaded(shared: Database, items: list, states: list) -> None:
     store = AlarmStore(shared, f"T{next(numbers)}")
@@ -95,7 +99,7 @@ def test_fifty_thousand_states(alarms: Database) -> None:
 
 
 def test_a_lease_is_had_by_one_until_it_ends(alarms: Database) -> None:
-    one, other = Lease(alarms, "DEMO", ME), Lease(alarms, "DEMO", Who("second", "there"))
+    one, other = Lease(alarms, "DEMO", ME, expiry=LONG), Lease(alarms, "DEMO", Who("second", "there"), expiry=LONG)
     assert one.holder() is None
     assert not one.renew()
     assert one.try_take()
@@ -121,13 +125,13 @@ def test_a_lease_is_had_by_one_until_it_ends(alarms: Database) -> None:
 
 
 def test_a_holder_that_is_silent_loses_it_by_the_databases_clock(alarms: Database) -> None:
-    one, other = Lease(alarms, "DEMO", ME), Lease(alarms, "DEMO", ME)
+    one, other = Lease(alarms, "DEMO", ME, expiry=LONG), Lease(alarms, "DEMO", ME, expiry=LONG)
     store = AlarmStore(alarms, "DEMO", one)
     assert one.try_take()
     store.save_states({"/DEMO/a": {"n": 1}})
-    for seconds in (-7, 7):  # a long time ago; and yet to come, for the clock was set back
+    for seconds in (-LONG - 1, 2 * LONG):  # a long time ago; and yet to come, for the clock was set back
         with alarms.write() as connection:
-            shift = {"us": seconds * 1_000_000}
+            shift = {"us": round(seconds * 1_000_000)}
             connection.execute(text("UPDATE alarm_lease SET seen_us = seen_us + :us"), shift)
         assert one.holder() is None
         assert not one.renew()
@@ -142,15 +146,15 @@ def test_a_holder_that_is_silent_loses_it_by_the_databases_clock(alarms: Databas
 
 def test_it_ends_by_itself(alarms: Database) -> None:
     one, other = Lease(alarms, "DEMO", ME, expiry=0.3), Lease(alarms, "DEMO", ME, expiry=0.3)
-    assert one.try_take()
     begin = time.monotonic()
+    assert one.try_take()
     wait_until(other.try_take, 60)
     assert time.monotonic() - begin > 0.25
     assert not one.renew()
 
 
 def test_many_threads_want_it_at_once(alarms: Database) -> None:
-    leases = [Lease(alarms, "RACE", Who(f"t{n}", "")) for n in range(6)]
+    leases = [Lease(alarms, "RACE", Who(f"t{n}", ""), expiry=LONG) for n in range(6)]
     won: list[bool] = []
     start = threading.Barrier(len(leases))
 
@@ -178,8 +182,12 @@ def test_two_processes_race_and_one_that_is_killed_is_followed(alarms_url: str) 
         wait_until(lambda: sum(line == "had" for one in both for line in one.log) >= 20, 100)
         assert not [line for one in both for line in one.log if line.startswith("broken")], first.text() + second.text()
         first.kill()
+        with database.write() as connection:  # as if its time were over
+            aged = "UPDATE alarm_lease SET seen_us = seen_us - 600000000 WHERE token <> '' AND pid = :pid"
+            connection.execute(text(aged), {"pid": first.pid})
         before = len(second.log)
         wait_until(lambda: "had" in second.log[before:], 60)
+        assert not [line for line in second.log if line.startswith("broken")], second.text()
     finally:
         first.kill()
         second.kill()
