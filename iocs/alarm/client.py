@@ -300,7 +300,7 @@ class AlarmClient:
     async def _reason(self, error: CaStatusError) -> str:
         """Why a put was refused: what the IOC itself says."""
         try:
-            said = (await self._ca.get(f"{self.prefix}IOC:Msg", timeout=LOOK_TIME)).label
+            said = (await self._ca.get(f"{self.prefix}IOC:Msg", timeout=self.timeout)).label
         except CaError:
             said = ""
         name, _, reason = said.partition(": ")
