@@ -166,7 +166,7 @@ class Configuration(Listener):
 
     def configured(self, item: Item, who: Person) -> None:
         """Keep what an operator configured."""
-        if who.user in (CATALOGUE, FILE):
+        if not by_operator(who):
             return
         path = item.path
         base = self.base(path)
@@ -180,7 +180,7 @@ class Configuration(Listener):
 
     def removed(self, path: str, who: Person) -> None:
         """Keep that an operator deleted it."""
-        if who.user in (CATALOGUE, FILE):
+        if not by_operator(who):
             return
         self._store(path, None if self.base(path) is None else {DELETED: True})
 
@@ -206,6 +206,11 @@ class Configuration(Listener):
             channel = channel_of(split_path(path)[-1])
             if self._channels.get(channel) == "":
                 del self._channels[channel]
+
+
+def by_operator(who: Person) -> bool:
+    """An operator does that: neither a file nor a catalogue."""
+    return who.user not in (CATALOGUE, FILE)
 
 
 def _channel(item: Item) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from iocs.alarm.configuration import by_operator
 from iocs.alarm.kafka.commands import Ask, Commands
 from iocs.alarm.kafka.edits import Edits
 from iocs.alarm.kafka.link import Delivered, Incoming, Link, LinkSettings, Topic
@@ -159,7 +160,8 @@ class KafkaBridge(Listener):
         if not self._running or node is None or item.path == self.edits.applying:
             return
         if not self._merged and self._merge is not None and who != SERVER and not self.edits.applying:
-            self._merge.edited.add(item.path)
+            if by_operator(who):
+                self._merge.edited.add(item.path)
             self._merge.removed.discard(item.path)
         self._changed(node, who)
 

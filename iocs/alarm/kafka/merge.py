@@ -41,7 +41,7 @@ class Merge:
         self._configs: dict[str, bytes] = {}
         self._states: dict[str, bytes] = {}
         self.edited: set[str] = set()
-        """Paths that somebody has configured here since before the replay."""
+        """Paths that an operator has configured here since before the replay."""
         self.removed: set[str] = set()
         """Paths that somebody has removed here since before the replay."""
 
