@@ -165,16 +165,20 @@ class _Fields:
 
     def __init__(self, reader: ItemReader, element: Element, path: str) -> None:
         self.reader, self.element, self.path = reader, element, path
+        self._children: dict[str, list[Element]] = {}
+        """By tag."""
+        for child in element.children:
+            self._children.setdefault(child.tag, []).append(child)
 
     def problem(self, element: Element, reason: str) -> None:
         self.reader._problem(element, self.path, reason)  # noqa: SLF001  (a part of the reader)
 
     def only(self, tag: str) -> Element | None:
-        found = [child for child in self.element.children if child.tag == tag]
+        found = self._children.get(tag)
+        if found is None:
+            return None
         for extra in found[1:]:
             self.problem(extra, f"<{tag}> is there twice")
-        if not found:
-            return None
         for attribute in found[0].attributes:
             self.problem(found[0], f"<{tag}> has no attribute {_shown(attribute)!r}")
         for child in found[0].children:
@@ -222,7 +226,9 @@ class _Fields:
         return int(value)
 
     def entries(self, tag: str, known: tuple[str, ...]) -> list[_Fields]:
-        found = [_Fields(self.reader, child, self.path) for child in self.element.children if child.tag == tag]
+        if tag not in self._children:
+            return []
+        found = [_Fields(self.reader, child, self.path) for child in self._children[tag]]
         for entry in found:
             self.reader._no_text(entry.element, self.path)  # noqa: SLF001
             for attribute in entry.element.attributes:

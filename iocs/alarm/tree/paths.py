@@ -27,7 +27,10 @@ def split_path(path: str) -> list[str]:
     """The names along a path, the root's first; ValueError when it is none."""
     if not path.startswith("/"):
         raise ValueError(f"the path {path!r} does not begin with '/'")
-    names = [name.replace("\\/", "/") for name in _SEPARATOR.split(path) if name]
+    if "\\" in path:
+        names = [name.replace("\\/", "/") for name in _SEPARATOR.split(path) if name]
+    else:
+        names = [name for name in path.split("/") if name]
     if not names:
         raise ValueError(f"the path {path!r} names nothing")
     return names
