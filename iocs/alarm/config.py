@@ -43,7 +43,7 @@ class Flood(_Section):
 
 
 class ActionsConfig(_Section):
-    """What alarms may do by themselves. Nothing of it without being named here."""
+    """What alarms may do by themselves. Nothing of it without being named here, but for writing to PVs."""
 
     cmd: tuple[tuple[str, ...], ...] = ()
     """Commands that `cmd:` actions may run: `[["/usr/bin/logger", "owlshift"]]`. The first words must be these."""
