@@ -14,8 +14,6 @@ SEVERITIES = (
     "OK", "MINOR_ACK", "MAJOR_ACK", "INVALID_ACK", "UNDEFINED_ACK", "MINOR", "MAJOR", "INVALID", "UNDEFINED",
 )  # fmt: skip
 """Names of severities by number."""
-ACTIVE = 5
-"""The first severity that waits for somebody."""
 EFFECTIVE = (
     "Normal", "Active", "ActiveLatched", "ActiveOffDelayed", "NormalDisabled", "NormalFiltered", "NormalMasked",
     "NormalOnDelayed", "NormalOneShotShelved", "NormalContinuousShelved", "Acknowledged",

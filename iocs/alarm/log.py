@@ -8,11 +8,12 @@ from db.alarms.event import PRIORITIES, Event
 from db.alarms.writer import EventWriter
 from iocs.alarm.tree.bursts import bursts
 from iocs.alarm.tree.events import SERVER, Annunciation, Edit, Effective, Listener, Person, State
+from iocs.alarm.tree.nodes import Leaf
 from iocs.alarm.tree.paths import split_path
 from iocs.alarm.tree.severity import AlarmSeverity
 
 if TYPE_CHECKING:
-    from iocs.alarm.tree.nodes import Area, Burst, Leaf
+    from iocs.alarm.tree.nodes import Area, Burst
     from iocs.alarm.tree.tree import AlarmTree
 
 KINDS = {"acknowledge": "ack", "unacknowledge": "unack", "configure": "config"}
@@ -50,7 +51,7 @@ class LogWriter(Listener):
 
     def _pv(self, path: str) -> str:
         node = self._tree.find(path)
-        return "" if node is None else getattr(node, "pv", "")
+        return node.pv if isinstance(node, Leaf) else ""
 
     # -- the tree ------------------------------------------------------------------------------------------------------
 

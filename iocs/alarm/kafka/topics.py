@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewTopic, ResourceType  # pyright: ignore[reportPrivateImportUsage]  # pyright: ignore[reportPrivateImportUsage]
+from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, NewTopic, ResourceType  # pyright: ignore[reportPrivateImportUsage]
 from confluent_kafka.admin import AlterConfigOpType as Change  # pyright: ignore[reportPrivateImportUsage]
 
 log = logging.getLogger(__name__)

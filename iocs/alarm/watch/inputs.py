@@ -76,11 +76,6 @@ class Inputs:
             del self._by_name[name], self._by_channel[followed.channel]
             self.client.unsubscribe([followed.channel])
 
-    def connected_to(self, name: str) -> bool:
-        """Whether a value of this channel is known."""
-        followed = self._by_name.get(name)
-        return followed is not None and followed.last is not None
-
     # what the client tells
 
     def batch(self, batch: Batch) -> None:
