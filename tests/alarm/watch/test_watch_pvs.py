@@ -42,9 +42,12 @@ async def test_values_alone_change_nothing(soft) -> None:
     async with watched(items([f"{soft}L01:IMon"]), every_value=True) as bench:
         await bench.current(f"{soft}L01:IMon", OK, "NO_ALARM")
         changes = bench.watch.feed.changes
-        for value in range(1, 20):
-            await put(f"{soft}L01:IMon", float(value))
-        await until(lambda: bench.watch.feed.received >= 10, "events of values")
+        # a server may send the newest of several values only
+        for number in range(500):
+            if bench.watch.feed.received >= 10:
+                break
+            await put(f"{soft}L01:IMon", float(1 + number % 30))
+        assert bench.watch.feed.received >= 10, "events of values"
         assert bench.watch.feed.changes == changes
 
 
@@ -91,8 +94,9 @@ async def test_a_server_that_is_gone_and_back() -> None:
 async def test_a_pv_that_was_never_there() -> None:
     prefix = unique_prefix()
     name = f"{prefix}L01:IMon"
+    async with watched(items([name])) as bench:
+        assert bench.leaf(name).current.message == "", "it may still come"
     async with watched(items([name, f"{prefix}NONE"]), connection_timeout=0.3) as bench:
-        assert bench.leaf(name).current.message == ""
         state = await bench.current(name, UNDEFINED, "Disconnected")
         assert state.value == ""
         await bench.current(f"{prefix}NONE", UNDEFINED, "Disconnected")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from aioca import DBR_CHAR_STR, caput
 from support import Process, start
@@ -18,6 +19,7 @@ from iocs.alarm.tree.events import Annunciation, Listener, State
 from iocs.alarm.tree.items import NO_EXTRAS, Extras, Item, LeafConfig
 from iocs.alarm.tree.severity import AlarmSeverity
 from iocs.alarm.tree.tree import AlarmTree, Leaf
+from iocs.alarm.watch import watch as watch_module
 from iocs.alarm.watch.watch import Watch, WatchSettings
 
 PATIENCE = 60.0
@@ -26,7 +28,7 @@ IOC = Path(__file__).with_name("watch_soft_ioc.py")
 
 def soft_ioc(prefix: str, count: int = 3, *words: str) -> Process:
     """Start the soft IOC."""
-    return start([sys.executable, str(IOC), prefix, str(count), *words])
+    return start([sys.executable, str(IOC), prefix, str(count), *words], timeout=PATIENCE)
 
 
 @contextmanager
@@ -104,7 +106,8 @@ async def watched(configured: Iterable[Item], **settings: Any) -> AsyncIterator[
     told = Told()
     tree.listeners.append(told)
     watch = Watch(tree, clock, WatchSettings(**{"connection_timeout": PATIENCE, **settings}))
-    await watch.start()
+    with mock.patch.object(watch_module, "SETTLE", PATIENCE):  # of a filter's inputs as well
+        await watch.start()
     try:
         yield Watched(tree, watch, told)
     finally:
