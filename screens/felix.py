@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pydm import Display
-from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSplitter,
     QStackedWidget,
-    QVBoxLayout,
 )
 
-from screens.parts.header import Header
+from screens.parts import screen
 from screens.parts.lines import Line
-from screens.parts.owl import Answer, Owl
+from screens.parts.owl import Answer
 from screens.parts.pv import Pv
 from screens.parts.runkey_data import Node, Runkey, read_list, read_tree
 from screens.parts.runkey_details import reference
@@ -30,23 +26,17 @@ from screens.parts.widgets import caption
 from screens.parts.words import read
 
 
-class Felix(Display):
+class Felix(screen.SubsystemScreen):
     """Macros: P, the prefix of the runkey IOC (``DEMO:RK:``).
 
     RUNKEY and FELIX are what is shown at first; without them it is the runkey that is selected, or the newest one, and
-    its first FELIX. SUBSYSTEMS is what the top screen is given on the way back.
+    its first FELIX.
     """
 
     def __init__(self, parent=None, args=None, macros: dict[str, str] | None = None) -> None:
-        super().__init__(parent=parent, args=args, macros=macros)
-        macros = macros or {}
-        self.prefix = macros.get("P", "")
-        self._wanted = macros.get("RUNKEY", "")
-        self._wanted_felix = macros.get("FELIX", "")
-        self.setWindowTitle(f"FELIX {self.prefix}")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setProperty("role", "screen")
-        self.owl = Owl(self, "runkey")
+        super().__init__("FELIX", links(macros or {}, "felix"), "runkey", parent, args, macros)
+        self._wanted = self.given.get("RUNKEY", "")
+        self._wanted_felix = self.given.get("FELIX", "")
         self.entries: list[Runkey] = []
         self.runkey: Runkey | None = None
         self.felix: Node | None = None
@@ -54,11 +44,6 @@ class Felix(Display):
         self._listed = False
         self.selected_pv = Pv(f"{self.prefix}Selected", self)
 
-        self.header = Header(self.prefix, "FELIX", links(macros, "felix"), self, macros.get("SUBSYSTEMS", ""))
-        self.error = QLabel(self)
-        self.error.setProperty("role", "error")
-        self.error.setWordWrap(True)
-        self.error.hide()
         self.felix_box, self.runkey_box = QComboBox(self), QComboBox(self)
         for box in (self.felix_box, self.runkey_box):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -104,14 +89,6 @@ class Felix(Display):
             return "the list of runkeys"
         return self.owl.pending() or ("a runkey" if self.entries and self.runkey is None else "")
 
-    def minimumSizeHint(self) -> QSize:
-        """So that it fits on small displays, too."""
-        return QSize(760, 480)
-
-    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102  (Qt's hook)
-        self.owl.stop()
-        super().closeEvent(event)
-
     def _lay_out(self) -> None:
         head = QFrame(self)
         head.setProperty("role", "panel")
@@ -142,13 +119,8 @@ class Felix(Display):
         halves.addWidget(self.log_panel)
         halves.setSizes([600, 160])
         halves.setStretchFactor(0, 1)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(8, 6, 8, 8)
-        whole.setSpacing(6)
-        whole.addWidget(self.header)
-        whole.addWidget(self.error)
-        whole.addWidget(head)
-        whole.addWidget(halves, 1)
+        self.body.addWidget(head)
+        self.body.addWidget(halves, 1)
 
     def read_list(self) -> None:
         """Ask for the list of runkeys anew."""
@@ -161,9 +133,9 @@ class Felix(Display):
                 raise ValueError(answer.error)
             entries, _ = read(read_list, answer.document())
         except ValueError as error:
-            self._show_error(str(error))
+            self.show_error(str(error))
             return
-        self._show_error("")
+        self.show_error("")
         self.entries = sorted(entries, key=lambda entry: (entry.created, entry.name), reverse=True)
         shown = self.runkey.key if self.runkey else None
         self.runkey_box.clear()
@@ -211,7 +183,7 @@ class Felix(Display):
                 raise ValueError(answer.error)
             tree = read(read_tree, answer.document())
         except ValueError as error:
-            self._show_error(str(error))
+            self.show_error(str(error))
             self.frontends.say(str(error))
             return
         self._felixes = [node for node in tree.root.children if node.type == "felix"]
@@ -249,10 +221,10 @@ class Felix(Display):
                 raise ValueError(answer.error)
             root = read(read_tree, answer.document()).root
         except ValueError as error:
-            self._show_error(str(error))
+            self.show_error(str(error))
             self.frontends.say(str(error))
             return
-        self._show_error("")
+        self.show_error("")
         self.frontends.show_felix(root)
         found = [node for node in root.walk() if node.type == "frontend"]
         boards = sum(node.type == "optoboard" for node in root.walk())
@@ -275,7 +247,3 @@ class Felix(Display):
         """Where a front-end is connected."""
         self.connectivity.show_node(node)
         self.side.setCurrentWidget(self.connectivity)
-
-    def _show_error(self, text: str) -> None:
-        self.error.setText(text)
-        self.error.setVisible(bool(text))

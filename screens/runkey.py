@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydm import Display
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QCloseEvent
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSplitter,
     QTabWidget,
@@ -18,9 +15,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from screens.parts.header import Header
+from screens.parts import screen
 from screens.parts.lines import Line
-from screens.parts.owl import Answer, Owl
+from screens.parts.owl import Answer
 from screens.parts.pv import Pv
 from screens.parts.runkey_controls import Fact
 from screens.parts.runkey_data import Node, Runkey, Tree, read_list, read_tree
@@ -34,36 +31,24 @@ from screens.parts.widgets import caption, restyle, stacked
 from screens.parts.words import read, when
 
 FIRST_DEPTH = 2
-NO_RUNKEYS = "There are no runkeys yet.\nA snapshot of the stand makes one (Panel), or an import: owl runkey import"
 WHOLE_UP_TO = 3000
 """Objects of a tree that is read as a whole; of a larger one what is below FIRST_DEPTH is read when it is opened."""
 
 
-class RunkeyBrowser(Display):
+class RunkeyBrowser(screen.SubsystemScreen):
     """Macros: P, the prefix of the runkey IOC (``DEMO:RK:``).
 
-    RUNKEY is the name of the one that is shown at first. SUBSYSTEMS is what the top screen is given on the way back.
+    RUNKEY is the name of the one that is shown at first.
     """
 
     def __init__(self, parent=None, args=None, macros: dict[str, str] | None = None) -> None:
-        super().__init__(parent=parent, args=args, macros=macros)
-        macros = macros or {}
-        self.prefix = macros.get("P", "")
-        self._first = macros.get("RUNKEY", "")
+        super().__init__("Runkeys", links(macros or {}, "runkey"), "runkey", parent, args, macros)
+        self._first = self.given.get("RUNKEY", "")
         self.runkey: Runkey | None = None
         self.tree_of = ""
         """The hash of the runkey whose tree is shown."""
-        self.setWindowTitle(f"Runkeys {self.prefix}")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setProperty("role", "screen")
-        self.owl = Owl(self, "runkey")
         self._listed = False
 
-        self.header = Header(self.prefix, "Runkeys", links(macros, "runkey"), self, macros.get("SUBSYSTEMS", ""))
-        self.error = QLabel(self)
-        self.error.setProperty("role", "error")
-        self.error.setWordWrap(True)
-        self.error.hide()
         self.list = RunkeyList(self)
         self.title = Line(self, "alias", middle=True)
         self.subtitle = Line(self, "caption")
@@ -100,14 +85,6 @@ class RunkeyBrowser(Display):
     def waiting(self) -> str:
         """What must still come before the screen is whole; empty when it is."""
         return self.owl.pending() or ("" if self._listed else "the list of runkeys")
-
-    def minimumSizeHint(self) -> QSize:
-        """So that it fits on small displays, too."""
-        return QSize(760, 480)
-
-    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102  (Qt's hook)
-        self.owl.stop()
-        super().closeEvent(event)
 
     def _lay_out(self) -> None:
         head = QFrame(self)
@@ -151,12 +128,7 @@ class RunkeyBrowser(Display):
         self.list.setMinimumWidth(200)
         self.viewer.setMinimumWidth(240)
         self.tree.setMinimumWidth(160)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(8, 6, 8, 8)
-        whole.setSpacing(6)
-        whole.addWidget(self.header)
-        whole.addWidget(self.error)
-        whole.addWidget(body, 1)
+        self.body.addWidget(body, 1)
 
     def read_list(self) -> None:
         """Ask for the list anew."""
@@ -175,7 +147,7 @@ class RunkeyBrowser(Display):
             answer = Answer(error=str(error))
             entries, databases = [], []
         reasons = [f"{one.where}: {one.reason or 'does not answer'}" for one in databases if not one.ok]
-        self._show_error(answer.error or " · ".join(reasons))
+        self.show_error(answer.error or " · ".join(reasons))
         if answer.error:
             return  # what was there stays: it was true a moment ago, and the line above says that it is no news
         self.list.fill(entries)
@@ -220,7 +192,7 @@ class RunkeyBrowser(Display):
             tree = read(read_tree, self._document(answer))
         except ValueError as error:
             self.viewer.clear(str(error))
-            self._show_error(str(error))
+            self.show_error(str(error))
             return
         self.tree_of = tree.runkey.digest
         self._show_size(tree)
@@ -245,7 +217,7 @@ class RunkeyBrowser(Display):
                 found = read(read_tree, self._document(answer)).root
             except ValueError as error:
                 self.tree.objects.refused(node.path)
-                self._show_error(str(error))
+                self.show_error(str(error))
                 return
             self.tree.objects.graft(node.path, found)
 
@@ -305,10 +277,6 @@ class RunkeyBrowser(Display):
         self.select.setText("✔ Selected" if already else "Select for apply")
         why = "" if able else "disconnected" if not pv.connected else "access security does not let you write it"
         self.select.setToolTip(f"{pv.name} {why}".strip())
-
-    def _show_error(self, text: str) -> None:
-        self.error.setText(text)
-        self.error.setVisible(bool(text))
 
     def _show_busy(self, what: str) -> None:
         self.busy.setText("⏳ reading …" if what else "")
