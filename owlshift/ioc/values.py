@@ -27,6 +27,8 @@ ENCODING = "utf-8"
 
 def cut(text: str, room: int) -> str:
     """`text`, cut so that it takes at most `room` bytes, never in the middle of a character."""
+    if len(text) <= room and text.isascii():
+        return text
     raw = text.encode(ENCODING)
     return text if len(raw) <= room else raw[:room].decode(ENCODING, "ignore")
 
@@ -183,6 +185,8 @@ class State(ValueType):
 
     def coerce(self, value: Any) -> Any:
         """A member, its number, or its label."""
+        if type(value) is self.states:
+            return value
         if isinstance(value, str) and value and value in self.labels:
             return self.members[self.labels.index(value)]
         member = self.members.get(_integer(value)) if isinstance(value, numbers.Real | np.bool_) else None

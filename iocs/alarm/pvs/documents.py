@@ -40,40 +40,44 @@ async def tree_json(tree: AlarmTree, prefix_of: PrefixOf, room: int) -> str:
 
     Above `MOST` items, or when it does not fit into `room` bytes, the root without what is below, `truncated`.
     """
-    parts: list[bytes] = []
+    # one piece that grows: many small ones, and then their sum, would be twice as much memory
+    found = bytearray()
     if sum(1 for _ in tree.areas()) + tree.root.total <= MOST:
-        await _add(tree.root, prefix_of, parts, Breath())
-    if not parts or sum(map(len, parts)) > room:
+        await _add(tree.root, prefix_of, found, Breath())
+    if not found or len(found) > room:
         return orjson.dumps({**node_form(tree.root, prefix_of), "truncated": True, "children": []}).decode()
-    return b"".join(parts).decode()
+    return found.decode()
 
 
-async def _add(area: Area, prefix_of: PrefixOf, parts: list[bytes], breath: Breath) -> None:
-    parts.append(orjson.dumps(node_form(area, prefix_of))[:-1] + b',"children":[')
+async def _add(area: Area, prefix_of: PrefixOf, found: bytearray, breath: Breath) -> None:
+    found += orjson.dumps(node_form(area, prefix_of))[:-1] + b',"children":['
     for number, child in enumerate(area.children):
         if number:
-            parts.append(b",")
+            found += b","
         if isinstance(child, Area):
-            await _add(child, prefix_of, parts, breath)
+            await _add(child, prefix_of, found, breath)
         else:
-            parts.append(orjson.dumps(node_form(child, prefix_of)))
+            found += orjson.dumps(node_form(child, prefix_of))
         await breath.take()
-    parts.append(b"]}")
+    found += b"]}"
 
 
 async def items_json(node: Node) -> str:
     """What is configured at a place and below, parents first; areas of which nothing is said only when asked for."""
-    parts: list[bytes] = []
+    parts = bytearray(b"[")
     breath = Breath()
     waiting: list[Node] = [node]
     while waiting:
         found = waiting.pop()
         if isinstance(found, Leaf) or found is node or found.config != AreaConfig():
-            parts.append(orjson.dumps(item_form(found.item)))
+            if len(parts) > 1:
+                parts += b","
+            parts += orjson.dumps(item_form(found.item))
         if isinstance(found, Area):
             waiting += reversed(found.children)
         await breath.take()
-    return (b"[" + b",".join(parts) + b"]").decode()
+    parts += b"]"
+    return parts.decode()
 
 
 def fitting(make: Callable[[int], Form], room: int, rows: int) -> str:

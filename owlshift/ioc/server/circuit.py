@@ -16,7 +16,7 @@ from caproto import AccessRights, ChannelData
 
 from . import dbr, wire
 from .dbr import Shape
-from .feed import Feed, Monitor
+from .feed import LARGE, Feed, Monitor
 from .names import Found
 from .puts import Put, PutError
 from .stream import Stream
@@ -279,9 +279,12 @@ class Circuit(Stream):
         # the old READ carries the channel's id where READ_NOTIFY carries a status
         status = Eca.NORMAL if message.command == Command.READ_NOTIFY else channel.cid
         payload, count = encoded
-        self.send(
-            wire.header(message.command, len(payload), message.data_type, count, status, message.available) + payload
-        )
+        head = wire.header(message.command, len(payload), message.data_type, count, status, message.available)
+        if len(payload) < LARGE:
+            self.send(head + payload)
+        else:
+            self.send(head)
+            self.send_large(payload)
 
     def _answer_failed(self, message: Message, channel: Channel, status: int) -> None:
         if message.command == Command.READ:

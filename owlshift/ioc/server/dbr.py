@@ -170,9 +170,11 @@ def encode(channel: ChannelData, shape: Shape, limit: int = MAX_MESSAGE) -> Enco
         wanted = count * size
         if len(data) != wanted:
             data = data[:wanted] if len(data) > wanted else data.ljust(wanted, b"\0")
-    if kind != PLAIN:
-        data = _metadata(channel, kind, native, shape.server_time) + data
-    return Encoded(padded(data), count)
+    if kind == PLAIN:
+        return Encoded(padded(data), count)
+    head = _metadata(channel, kind, native, shape.server_time)
+    # at once: data may be as large as everything else that there is
+    return Encoded(b"".join((head, data, bytes(-(len(head) + len(data)) & 7))), count)
 
 
 def _special(channel: ChannelData, dbr: int) -> Encoded:

@@ -135,6 +135,13 @@ class Stream(asyncio.Protocol):
             self._flush_due = True
             self.loop.call_soon(self._flush_turn)
 
+    def send_large(self, data: bytes) -> None:
+        """The same for what is so large that it should not be copied."""
+        self._flush()
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            transport.write(memoryview(data))
+
     def _flush_turn(self) -> None:
         self._flush_due = False
         self._flush()

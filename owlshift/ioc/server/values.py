@@ -128,7 +128,7 @@ def enum_index(value: Any, labels: Sequence[str]) -> int:
 
 
 def _sequence(value: Any) -> list[Any]:
-    if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
+    if isinstance(value, int | str | bytes) or not hasattr(value, "__len__"):
         return [value]
     return list(value)
 
