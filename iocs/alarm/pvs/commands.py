@@ -76,8 +76,10 @@ class Commands:
 
     async def acknowledge(self, node: Node, on: bool) -> None:
         """See `pvs.Actions`."""
+        breath = Breath()
         with refusing():
-            self._tree.acknowledge(self._alive(node), self._who, on)
+            for _ in self._tree.acknowledging(self._alive(node), self._who, on):
+                await breath.take()
         await self._kept()
 
     async def shelve(self, node: Node, text: str) -> str:

@@ -129,7 +129,7 @@ class Show(Listener):
 
     def area_changed(self, area: Area) -> None:
         """Published a little later: of many alarms at once, an area shows the sum."""
-        if self._shown(area) is None:
+        if area in self._areas or self._shown(area) is None:
             return
         self._areas.add(area)
         if self._flush is None:

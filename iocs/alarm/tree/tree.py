@@ -224,6 +224,10 @@ class AlarmTree:
 
         Of an area, suppressed alarms are left alone: nobody has seen them. Named by itself, each can be acknowledged.
         """
+        return sum(1 for _ in self.acknowledging(path, who, on))
+
+    def acknowledging(self, path: str, who: Person, on: bool = True) -> Iterator[Leaf]:
+        """The same, one alarm after the other: what becomes another in between is left alone. Iterate to the end."""
         node = self._structure.get(path)
         action = "acknowledge" if on else "unacknowledge"
         if isinstance(node, Leaf):
@@ -232,11 +236,14 @@ class AlarmTree:
             below = [leaf for leaf in self._core.in_alarm if node is self.root or node in leaf.above()]
             leaves = [leaf for leaf in below if leaf.logic.can_acknowledge(on)]
             self._edited_area(action, node, who, len(leaves))
-        for leaf in leaves:
+        for leaf, seen in [(leaf, leaf.alarm) for leaf in leaves]:
+            gone = leaf.logic.owner is not leaf or (leaf is not node and leaf not in self._core.in_alarm)
+            if gone or leaf.alarm is not seen or not leaf.logic.can_acknowledge(on):
+                continue
             self._core.edited(action, leaf.path, who, "" if leaf is node else f"with {node.path}")
             leaf.acknowledged_by = who if on else None
             leaf.logic.acknowledge(on)
-        return len(leaves)
+            yield leaf
 
     def shelve(self, path: str, who: Person, why: str, until_ns: int | None = None, one_shot: bool = False) -> int:
         """Put an alarm aside, or all below an area; how many. Until a time (UTC ns), at most for `max_shelf` seconds.

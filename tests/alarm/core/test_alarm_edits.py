@@ -247,3 +247,16 @@ def test_a_listener_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) ->
     assert at.record.texts == ["MAJOR Alarm: A"]
     assert at.leaf("A").effective is Effective.Active
     assert at.counts() == ("MAJOR", 1, 0, 0, 1)
+
+
+def test_what_becomes_another_while_an_area_is_acknowledged_is_left_alone() -> None:
+    at = Stand([leaf_item(name) for name in "ABCDE"])
+    for name in "ABCDE":
+        at.set(name, "MINOR")
+    done = at.tree.acknowledging("/DEMO/HV", ANNA)
+    assert next(done).pv == "A"
+    at.set("B", "MAJOR")  # nobody has seen that one
+    at.tree.shelve("/DEMO/HV/C", FRED, "tests", at.after(600))
+    at.tree.remove("/DEMO/HV/D", FRED)
+    assert [leaf.pv for leaf in done] == ["E"]
+    assert [at.alarm(name) for name in "ABCE"] == ["MINOR_ACK", "MAJOR", "MINOR", "MINOR_ACK"]
