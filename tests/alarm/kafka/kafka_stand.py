@@ -14,6 +14,7 @@ from phoebus_client import PATIENCE, Desktop
 
 from iocs.alarm.config import KafkaConfig
 from iocs.alarm.kafka.bridge import KafkaBridge
+from iocs.alarm.kafka.link import Incoming
 from iocs.alarm.tree.clock import LoopClock
 from iocs.alarm.tree.events import Edit, Listener, Person
 from iocs.alarm.tree.items import Item, LeafConfig
@@ -33,10 +34,24 @@ class Acts(Listener):
         self.edits.append(edit)
 
 
+class Bridge(KafkaBridge):
+    """Counts what it has read of the tree's own topic in this session."""
+
+    seen = 0
+
+    def opened(self) -> None:
+        self.seen = 0
+        super().opened()
+
+    def _record(self, record: Incoming) -> None:
+        super()._record(record)
+        self.seen += record[0] == "config"
+
+
 @dataclass
 class Stand:
     tree: AlarmTree
-    bridge: KafkaBridge
+    bridge: Bridge
     desktop: Desktop
     acts: Acts
 
@@ -54,17 +69,20 @@ class Stand:
         return await until(condition, self.desktop, what)
 
     async def settled(self) -> None:
-        """Everything has been sent, and the desktop has read it."""
-        await self.until(lambda: self.bridge.publisher.open and not self.bridge.waiting, "nothing is left to be sent")
-        end = f"{self.tree.name}Talk"
-        mark = uuid.uuid4().hex
-        talk = {"standout": False, "severity": "OK", "talk": mark}
-        await asyncio.to_thread(self.desktop.send, f"talk:/{self.tree.name}", talk, end)
-        await self.until(lambda: any(said["talk"] == mark for said in self.desktop.said), "the mark")
-        self.desktop.said = [said for said in self.desktop.said if said["talk"] != mark]
-        # records of another topic may come later than the mark
-        while await asyncio.to_thread(self.desktop.read, 0.3):
-            pass
+        """Everything has been sent, and both the server and the desktop have read all that there is."""
+        before: list[int] = []
+        ends = await self._read_all()
+        while ends != before or self.bridge.waiting:
+            before, ends = ends, await self._read_all()
+
+    async def _read_all(self) -> list[int]:
+        """Read to where the topics end now, which is returned."""
+        sent = self.bridge.publisher
+        await self.until(lambda: sent.open and not self.bridge.waiting, "nothing is left to be sent")
+        ends = await asyncio.to_thread(self.desktop.ends)
+        await self.until(lambda: self.desktop.has_read(ends), "the desktop has read all")
+        await self.until(lambda: self.bridge.seen >= ends[0], "the server has read all")
+        return ends
 
 
 async def until(condition: Callable[[], object], desktop: Desktop | None = None, what: str = "") -> Any:
@@ -106,7 +124,7 @@ async def stand(
     hooks = {hook: settings.pop(hook) for hook in ("restart", "shutdown") if hook in settings}
     tree = AlarmTree(name, LoopClock())
     tree.load(items)
-    bridge = KafkaBridge(tree, KafkaConfig(servers=(servers,), **settings), **hooks)
+    bridge = Bridge(tree, KafkaConfig(servers=(servers,), **settings), **hooks)
     acts = Acts()
     tree.listeners.extend((bridge, acts))
     if started:

@@ -84,6 +84,20 @@ class Desktop:
             self._take(message)
         return len(found)
 
+    def ends(self) -> list[int]:
+        """Where the topics end now: the tree's, that of commands, that of annunciations."""
+        found = []
+        for topic in self.topics:
+            marks = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=PATIENCE)
+            assert marks is not None, f"{topic} does not say where it ends"
+            found.append(marks[1])
+        return found
+
+    def has_read(self, ends: Sequence[int]) -> bool:
+        """Whether everything before these ends of the topics was read."""
+        places = self._consumer.position([TopicPartition(topic, 0) for topic in self.topics])
+        return all(max(place.offset, 0) >= end for place, end in zip(places, ends, strict=True))
+
     def wait(self, condition: Callable[[], object], what: str = "", timeout: float = PATIENCE) -> Any:
         """Read until a condition holds, and return what it gives."""
         deadline = time.monotonic() + timeout

@@ -14,6 +14,8 @@ from phoebus_client import Desktop
 from iocs.alarm.kafka import edits
 from iocs.alarm.tree.items import Action, AreaConfig, Extras, Item, LeafConfig, Link
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def servers() -> str:
@@ -191,9 +193,13 @@ async def test_an_alarm_is_moved(servers: str, monkeypatch: pytest.MonkeyPatch) 
         assert it.desktop.configs.keys() == {f"/{name}/A", f"/{name}/B", new}
         # an alarm of a PV that another alarm has is taken away again
         monkeypatch.setattr(edits, "PATIENCE", 0.2)
+        key = f"config:{old}"
+        before = len(it.desktop.of(key))
         it.desktop.configure(old, description="X again")
-        await it.until(lambda: old in it.desktop.configs)
-        await it.until(lambda: old not in it.desktop.configs)
+        await it.until(lambda: len(it.desktop.of(key)) >= before + 3, "it comes and goes")
+        await it.settled()
+        found = it.desktop.of(key)[before:]
+        assert (found[0]["description"], found[1]["delete"] != "", found[2:]) == ("X again", True, [None])
         assert it.tree.find(old) is None and it.leaf(new).config == LeafConfig("X")
         assert it.bridge.counts.refused == 1
 
@@ -256,7 +262,7 @@ async def test_hostile_records(servers: str, caplog: pytest.LogCaptureFixture, m
         )
         assert it.leaf(path).config == LeafConfig("X")
         await it.until(lambda: f"{path}/Below" not in desktop.configs)
-        assert len(caplog.records) < 60
+        assert len(caplog.records) < 150, "the same is not said hundreds of times"
         desktop.problems.clear()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import kafka_server
 import pytest
@@ -37,7 +37,7 @@ def same_states(it: Stand) -> bool:
 
 
 @pytest.mark.timeout(300)
-async def test_the_broker_goes_and_comes_back(kafka: kafka_server.Kafka) -> None:
+async def test_the_broker_goes_and_comes_back(kafka: kafka_server.Kafka, patient: Callable[[bool], None]) -> None:
     name = fresh_tree()
     one, two, three = (f"/{name}/A/{pv}" for pv in ("X", "Y", "Z"))
     async with stand(kafka.servers, name, alarm(one), alarm(two), alarm(three)) as it:
@@ -45,6 +45,7 @@ async def test_the_broker_goes_and_comes_back(kafka: kafka_server.Kafka) -> None
         it.pv(one, 1)
         await it.settled()
         begun = len(desktop.records)
+        patient(False)
         await asyncio.to_thread(kafka.stop)
         await it.until(lambda: it.bridge.state.startswith("Gone"), "it is known to be gone")
 
@@ -59,6 +60,7 @@ async def test_the_broker_goes_and_comes_back(kafka: kafka_server.Kafka) -> None
         it.tree.remove(three, OPERATOR)
         said = [said["talk"] for said in desktop.said]
 
+        patient(True)
         await asyncio.to_thread(kafka.start)
         await it.until(lambda: it.bridge.state == "Connected", "it is connected again")
         await it.until(lambda: same_states(it), "the desktop shows what the server has")
@@ -91,7 +93,7 @@ async def test_the_broker_goes_and_comes_back(kafka: kafka_server.Kafka) -> None
 
 
 @pytest.mark.timeout(300)
-async def test_a_broker_that_hangs(kafka: kafka_server.Kafka) -> None:
+async def test_a_broker_that_hangs(kafka: kafka_server.Kafka, patient: Callable[[bool], None]) -> None:
     name = fresh_tree()
     items = [alarm(f"/{name}/A{n % 10}/P{n}") for n in range(300)]
     async with stand(kafka.servers, name, *items) as it:
@@ -100,6 +102,7 @@ async def test_a_broker_that_hangs(kafka: kafka_server.Kafka) -> None:
         begun = len(it.desktop.records)
         leaves = list(it.tree.leaves())
         kafka.pause()
+        patient(False)
         try:
             slowest = 0.0
             most = 0
@@ -115,6 +118,7 @@ async def test_a_broker_that_hangs(kafka: kafka_server.Kafka) -> None:
             assert it.bridge.talk.waiting <= 2000
             await until(lambda: it.bridge.state.startswith("Gone"), what="it is known to hang")
         finally:
+            patient(True)
             kafka.resume()
         await it.until(lambda: it.bridge.state == "Connected")
         await it.until(lambda: same_states(it))
@@ -129,10 +133,11 @@ async def test_a_broker_that_hangs(kafka: kafka_server.Kafka) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_no_broker_at_the_start(kafka: kafka_server.Kafka) -> None:
+async def test_no_broker_at_the_start(kafka: kafka_server.Kafka, patient: Callable[[bool], None]) -> None:
     name = fresh_tree()
     path = f"/{name}/A/X"
     kafka.stop()
+    patient(False)
     desktop: Desktop | None = None
     async with stand(kafka.servers, name, alarm(path), ready=False) as it:
         it.tree.announcer.started()
@@ -141,6 +146,7 @@ async def test_no_broker_at_the_start(kafka: kafka_server.Kafka) -> None:
         await until(lambda: it.bridge.state.startswith("Gone"), what="nobody answers")
         assert not await it.bridge.ready(0.01)
         assert it.leaf(path).alarm.severity.name == "MAJOR"
+        patient(True)
         await asyncio.to_thread(kafka.start)
         await until(lambda: it.bridge.state == "Connected", what="it is connected")
         desktop = it.desktop
@@ -154,7 +160,7 @@ async def test_no_broker_at_the_start(kafka: kafka_server.Kafka) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_a_broker_that_has_lost_everything(kafka: kafka_server.Kafka) -> None:
+async def test_a_broker_that_has_lost_everything(kafka: kafka_server.Kafka, patient: Callable[[bool], None]) -> None:
     name = fresh_tree()
     one, two = f"/{name}/A/X", f"/{name}/A/Y"
     async with stand(kafka.servers, name, alarm(one), alarm(two)) as it:
@@ -162,10 +168,12 @@ async def test_a_broker_that_has_lost_everything(kafka: kafka_server.Kafka) -> N
         await it.settled()
         it.desktop.configure(two, description="of fred", delay=3)
         await it.until(lambda: it.leaf(two).config.delay == 3)
+        patient(False)
         await asyncio.to_thread(kafka.kill)
         kafka.wipe()
+        patient(True)
         await asyncio.to_thread(kafka.start)
-        await until(lambda: it.bridge.counts.sessions == 2 and it.bridge.state == "Connected", what="a new session")
+        await until(lambda: it.bridge.counts.sessions >= 2 and it.bridge.state == "Connected", what="a new session")
         again = Desktop(kafka.servers, name)
         try:
             await until(lambda: again.configs.keys() >= {one, two} and again.severity(one) == "MAJOR", again)
