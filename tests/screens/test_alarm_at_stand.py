@@ -67,7 +67,7 @@ def test_over_current_is_seen_acknowledged_shelved_and_logged(alarms: Alarms, ta
     dialog = "__import__('screens.parts.alarm_shelve').parts.alarm_shelve.dialog_of(window)"
     table.wait("len(display.view.selected) == 1")
     table.get("click(find('Shelve …'))")
-    table.get(f"{dialog}.other.setText('1m') or {dialog}.reason.setEditText('the cable is changed')")
+    table.get(f"{dialog}.other.setText('1h') or {dialog}.reason.setEditText('the cable is changed')")
     table.get(f"click({dialog}.do)")
 
     shelves = alarms.open("alarm_shelves")
@@ -82,8 +82,9 @@ def test_over_current_is_seen_acknowledged_shelved_and_logged(alarms: Alarms, ta
     log = alarms.open("alarm_log", PATH=alarms.path)
     try:
         log.wait("display.loaded")
-        log.get("display.search()")
-        log.wait("{'transition', 'ack', 'shelve', 'unshelve'} <= {event.kind for event in display.events}")
+        # it is written a little later than it happens
+        kinds = "{'transition', 'ack', 'shelve', 'unshelve'} <= {event.kind for event in display.events}"
+        log.wait(f"{kinds} or (display.owl.pending() == '' and display.search())")
         assert log.get("[event.detail for event in display.events if event.kind == 'shelve']")[0]
         picture(log, "alarm_real_log", (1280, 800))
     finally:
@@ -111,7 +112,8 @@ def test_tree_areas_figures_and_top_of_the_real_thing(alarms: Alarms) -> None:
         area.close()
     figures = alarms.open("alarm_figures")
     try:
-        figures.wait("display.figures is not None and display.figures.alarms > 0")
+        counted = "display.figures is not None and display.figures.alarms > 0"
+        figures.wait(f"{counted} or (display.owl.pending() == '' and display.read())")
         picture(figures, "alarm_real_figures", (1280, 800))
     finally:
         figures.close()

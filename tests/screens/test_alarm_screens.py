@@ -8,7 +8,7 @@ import alarm_documents as documents
 import pytest
 from alarm_screens import AlarmStub, asked
 from runkey_screens import connect, picture
-from screen_stand import Screen
+from screen_stand import SLOW, Screen
 from support import unique_prefix
 
 SIZES = ((1280, 800), (1024, 640), (800, 520))
@@ -24,7 +24,7 @@ def stub(qt: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlarmSt
     ioc.keep("stats", documents.figures(ioc.site))
     yield ioc
     if ioc.process.returncode is None:
-        ioc.process.stop()
+        ioc.process.stop(SLOW)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_tree_is_live_where_it_is_seen(opened: Open, stub: AlarmStub) -> Non
     path = f"/{stub.site}/HV/L01/{stub.site}:HV:L01:IMon"
     node = f"{rows}.root.find({path!r})"
     screen.wait(f"{rows}.live.item({path!r}) is not None")
-    assert screen.get(f"{rows}.cell({node}, 1)") == "✓ OK"
+    screen.wait(f"{rows}.cell({node}, 1) == '✓ OK'")
     stub.post(screen, {"HV:L01:IMon": {"Sevr": 6, "Msg": "HIHI_ALARM", "State": "Active"}, "HV:L01": {"NUnack": 3}})
     screen.wait(f"{rows}.cell({node}, 1) == '◆ MAJOR' and {rows}.cell({node}, 7) == 'HIHI_ALARM'")
     screen.wait(f"{rows}.cell({node}.parent, 2) == '3'")

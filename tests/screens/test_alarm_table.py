@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 
@@ -9,9 +10,11 @@ import alarm_documents as documents
 import pytest
 from alarm_screens import AlarmStub, asked
 from runkey_screens import picture
-from screen_stand import Screen
+from screen_stand import SLOW, Screen
 from support import unique_prefix
 
+moments = itertools.count(1)
+"""Seconds, so that no two tables are of one time."""
 ROWS = "[alarm.pv.rpartition(':')[2] for alarm in display.model.rows]"
 
 
@@ -20,7 +23,7 @@ def stub(qt: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlarmSt
     ioc = AlarmStub(unique_prefix().rstrip(":"), tmp_path_factory.mktemp("alarms"))
     yield ioc
     if ioc.process.returncode is None:
-        ioc.process.stop()
+        ioc.process.stop(SLOW)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +46,9 @@ def table(kept: Screen, stub: AlarmStub) -> Screen:
 
 def show(screen: Screen, stub: AlarmStub, document: dict) -> None:
     """Let the stub serve this, and wait until it is on the screen."""
-    stub.show_active(screen, document)
-    count, last = len(document["alarms"]), document["alarms"][-1:]
-    screen.wait(f"len(display.active.alarms) == {count} and display.active.time and not display._late.isActive()")
-    if last:
-        screen.wait(f"display.active.alarms[-1].state == {last[0]['state']!r}")
+    time = documents.iso(-next(moments))
+    stub.show_active(screen, {**document, "time": time})
+    screen.wait(f"display.active.time == {time!r} and not display._late.isActive()")
 
 
 def select(screen: Screen, *numbers: int) -> None:
