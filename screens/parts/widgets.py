@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from pydm.widgets.label import PyDMLabel
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer, Signal  # pyright: ignore[reportPrivateImportUsage]
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QPushButton, QSizePolicy, QVBoxLayout, QWidget
@@ -47,10 +49,23 @@ class Reading(PyDMLabel):
         self.setMinimumWidth(1)
         self.channel = f"ca://{name}"
 
+    # what was on its way while the screen was discarded comes when nothing is left that could show it
+
+    def value_changed(self, new_value: Any) -> None:
+        """PyDM's hook."""
+        if isalive(self):
+            super().value_changed(new_value)
+
+    def connection_changed(self, connected: bool) -> None:
+        """PyDM's hook."""
+        if isalive(self):
+            super().connection_changed(connected)
+
     def alarm_severity_changed(self, new_alarm_severity: int) -> None:
         """PyDM's hook."""
-        super().alarm_severity_changed(new_alarm_severity)
-        self.severity_changed.emit(self.alarmSeverity)
+        if isalive(self):
+            super().alarm_severity_changed(new_alarm_severity)
+            self.severity_changed.emit(self.alarmSeverity)
 
 
 class Text(QLabel):
