@@ -43,7 +43,7 @@ class Flood(_Section):
 
 
 class ActionsConfig(_Section):
-    """What alarms may do by themselves. Nothing of it without being named here, but for writing to PVs."""
+    """What alarms may do by themselves: nothing that is not named here."""
 
     cmd: tuple[tuple[str, ...], ...] = ()
     """Commands that `cmd:` actions may run: `[["/usr/bin/logger", "owlshift"]]`. The first words must be these."""
@@ -53,8 +53,8 @@ class ActionsConfig(_Section):
     """`HOST` or `HOST:PORT` of the SMTP server for `mailto:` actions; empty: no mail."""
     mail_from: str = "owlshift"
     """The sender's address."""
-    sevrpv: tuple[str, ...] = ("*",)
-    """Patterns (`LAB:LIGHT:*`) of the PVs that `sevrpv:` and `infopv:` actions may write to."""
+    sevrpv: tuple[str, ...] = ()
+    """Patterns (`LAB:LIGHT:*`; `*` is every PV) of the PVs that `sevrpv:` and `infopv:` actions may write to."""
     timeout: Seconds = 20.0
     """Seconds that a command, a mail or a webhook may take."""
 

@@ -90,7 +90,7 @@ class Bench:
 @asynccontextmanager
 async def bench(config: ActionsConfig | None = None, *, started: bool = True, **more: Any) -> AsyncIterator[Bench]:
     """A bench that is closed at the end."""
-    found = Bench(config or ActionsConfig(), **more)
+    found = Bench(config or ActionsConfig(sevrpv=("*",)), **more)
     if started:
         found.actions.start()
     yield found
