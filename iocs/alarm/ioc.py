@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from db.alarms.writer import EventWriter
 from db.config import open_alarms
 from db.database import Database
 from db.errors import DbError
+from db.rows import uncollected
 from iocs.alarm.actions.actions import Actions
 from iocs.alarm.config import AlarmConfig
 from iocs.alarm.configuration import Configuration
@@ -97,16 +99,13 @@ class AlarmIoc(Ioc):
             await self.seat.leave()
             raise
         database = self._database
+        self.spawn(self._keep_seat(), "lease")
         store = AlarmStore(database, self.site.name, self.seat.lease)
-        stored = await self._threads.run(store.load, 60.0, "states")
-        items, self.file_problems = await asyncio.to_thread(self._read_files)
-        cached = await asyncio.to_thread(self.catalogues.cached)
-        for problem in self.file_problems:
-            log.error("%s", problem)
-        self.configuration.take_stored(stored.items)
-        self.configuration.take_files(items)
-        server = fill(self.tree, self.configuration, cached, stored)
-        self.item_names.name_all(self.tree.root)
+        with uncollected():
+            server = await self._load(store)
+        # what is there now stays: looking at it again and again would only cost time
+        gc.collect()
+        gc.freeze()
         self._keeper = keeper = Keeper(self.tree, self.configuration, store, self._threads, self._deposed)
         nag = server.get("nag_period", self.config.nag_period)
         keeper.more["nag_period"] = nag
@@ -123,10 +122,20 @@ class AlarmIoc(Ioc):
         self.kafka = self._bridge()
         if self.kafka is not None:
             self.tree.listeners.append(self.kafka)
-        # what is there now stays: looking at it again and again would only cost time
-        gc.collect()
-        gc.freeze()
         await self._begin(nag)
+
+    async def _load(self, store: AlarmStore) -> Mapping[str, Any]:
+        """Fill the tree; returns what was kept of the server itself."""
+        stored = await self._threads.run(store.load, 60.0, "states")
+        items, self.file_problems = await asyncio.to_thread(self._read_files)
+        cached = await asyncio.to_thread(self.catalogues.cached)
+        for problem in self.file_problems:
+            log.error("%s", problem)
+        self.configuration.take_stored(stored.items)
+        self.configuration.take_files(items)
+        server = fill(self.tree, self.configuration, cached, stored)
+        self.item_names.name_all(self.tree.root)
+        return server
 
     async def _begin(self, nag: float) -> None:
         writer, log_writer, actions, keeper = self.writer, self._log, self._actions, self._keeper
@@ -145,7 +154,6 @@ class AlarmIoc(Ioc):
         if self.kafka is not None:
             await self.kafka.start()
         self.spawn(keeper.run(), "states")
-        self.spawn(self._keep_seat(), "lease")
         self.spawn(self.show.follow(), "texts")
         self.spawn(self.catalogues.follow(self.configuration.for_catalogues(self.tree, self.catalogues)), "catalogues")
         self.spawn(self.server_pvs.follow(), "server PVs")
