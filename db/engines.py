@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +132,11 @@ def _prepare_sqlite(engine: Engine, path: str) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None
-        if not connection.execute("PRAGMA page_count").fetchone()[
-            0
-        ]:  # a new file; for others these would wait for a writer
+        pages, *_ = connection.execute("PRAGMA page_count").fetchone()
+        if not pages:  # a new file; for others these would wait for a writer
             connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that gc can give space back to the disk
-            connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_SIZE}")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -146,6 +147,22 @@ def _prepare_sqlite(engine: Engine, path: str) -> None:
     def checkout(connection: Any, record: Any, proxy: Any) -> None:
         if _identity(path) != record.info.get("file"):
             raise DisconnectionError("the file was replaced")
+
+
+def _use_wal(connection: Any) -> None:
+    """The file's journal is a write-ahead log, also when other processes open the new file at the same time.
+
+    SQLite does not use its busy timeout for this change: it says at once that the file is locked.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break  # also where the file system can't have one
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _prepare_pymysql(engine: Engine) -> None:

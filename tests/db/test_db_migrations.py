@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from support import ROOT
 
 from db import migrations, schema
 from db.database import Database
-from db.engines import make_engine
+from db.engines import PAGE_SIZE, make_engine
 from db.errors import NotMigrated
 from db.models import Base
 from db.verify import verify
@@ -128,12 +130,31 @@ def test_many_processes_open_a_new_database_at_once(kind):
         )
         for _ in range(4)
     ]
-    for process in processes:
-        out, err = process.communicate(timeout=100)
+    said = [process.communicate(timeout=100) for process in processes]
+    for process, (out, err) in zip(processes, said, strict=True):
         assert (out, process.returncode) == ("True\n", 0), err
     database = Database.open(url)
     assert differences(database) == []
     database.close()
+
+
+def pragmas_of_new_file(url: str, together: threading.Barrier) -> tuple[str, int]:
+    engine, _ = make_engine(url, create=True)
+    try:
+        together.wait(30)
+        with engine.connect() as connection:
+            journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+            return journal, connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+    finally:
+        engine.dispose()
+
+
+def test_many_connections_make_one_new_sqlite_file(tmp_path):
+    for count in range(200):
+        url, together = f"sqlite:///{tmp_path}/{count}.sqlite", threading.Barrier(6)
+        with ThreadPoolExecutor(6) as pool:
+            opened = [pool.submit(pragmas_of_new_file, url, together) for _ in range(6)]
+            assert {one.result() for one in opened} == {("wal", PAGE_SIZE)}
 
 
 def test_it_works_from_an_installed_wheel(tmp_path):
