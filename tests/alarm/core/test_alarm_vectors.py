@@ -1,23 +1,17 @@
-"""The conformance vectors that Phoebus' own unit tests amount to, in both ways of the switch.
-
-A step is one of: `SEV` or `SEV/message` (the PV says so), `ack`, `unack`, `disable`, `enable`, `maintenance`, `+s`.
-Then `->` what the alarm is, with `A` when it was announced by the step, `=` when nothing was published, `!n` for n
-publications.
-"""
+"""The conformance vectors that Phoebus' own unit tests amount to, in both ways of the switch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 import pytest
+from support_alarm_vectors import LATCHING, UNLATCHED, VECTORS, steps_of
 
 from iocs.alarm.tree.clock import SECOND, VirtualClock
 from iocs.alarm.tree.events import State
 from iocs.alarm.tree.items import LeafConfig
 from iocs.alarm.tree.logic import AlarmLogic, Context
 from iocs.alarm.tree.severity import AlarmSeverity
-
-LATCHING, UNLATCHED = LeafConfig(), LeafConfig(latching=False)
 
 
 @dataclass
@@ -56,59 +50,19 @@ class Run:
             self.logic.on_update(state)
 
 
-VECTORS = {
-    "1 latching": (LATCHING, """
-        MINOR -> MINOR A; MAJOR -> MAJOR A; MAJOR/other -> MAJOR !1; ack -> MAJOR_ACK; MINOR -> MAJOR_ACK; OK -> OK"""),
-    "2 latched": (LATCHING, """
-        MINOR -> MINOR A; MAJOR -> MAJOR A; MINOR -> MAJOR; OK -> MAJOR; ack -> OK"""),
-    "3 acknowledged and worse": (LATCHING, """
-        MAJOR -> MAJOR A; ack -> MAJOR_ACK; INVALID -> INVALID A; MAJOR -> INVALID; ack -> MAJOR_ACK;
-        UNDEFINED -> UNDEFINED A; ack -> UNDEFINED_ACK; MAJOR -> UNDEFINED_ACK; OK -> OK"""),
-    "4 acknowledgement taken back": (LATCHING, """
-        MAJOR -> MAJOR A; UNDEFINED -> UNDEFINED A; ack -> UNDEFINED_ACK; MAJOR -> UNDEFINED_ACK; unack -> MAJOR;
-        ack -> MAJOR_ACK; OK -> OK"""),
-    "5 acknowledged when better": (LATCHING, """
-        MAJOR -> MAJOR A; MINOR -> MAJOR; ack -> MINOR_ACK; MAJOR -> MAJOR A; MINOR -> MAJOR; ack -> MINOR_ACK;
-        OK -> OK"""),
-    "6 unlatched": (UNLATCHED, """
-        MAJOR -> MAJOR A; MINOR -> MINOR; MAJOR -> MAJOR A; ack -> MAJOR_ACK; MINOR -> MAJOR_ACK; OK -> OK"""),
-    "7 over before the delay": (LeafConfig(delay=2), """
-        MAJOR -> OK; +0.9 -> OK; OK -> OK; +10 -> OK ="""),
-    "8 delay, latching": (LeafConfig(delay=2), """
-        MINOR -> OK; MAJOR -> OK; MINOR -> OK; +3 -> MAJOR A"""),
-    "9 delay, unlatched": (LeafConfig(latching=False, delay=2), """
-        MAJOR -> OK; MINOR -> OK; +3 -> MINOR A"""),
-    "10 ten short alarms": (
-        LeafConfig(delay=2), "; ".join(["MAJOR -> OK; +0.998 -> OK; OK -> OK"] * 10) + "; +9 -> OK"),
-    "11 count": (LeafConfig(delay=200, count=3), """
-        MINOR -> OK; OK -> OK; MINOR -> OK; OK -> OK; MINOR -> MINOR A; OK -> MINOR; ack -> OK; +300 -> OK ="""),
-    "12 messages": (LATCHING, """
-        INVALID/Disconnected -> INVALID A; INVALID/Timeout -> INVALID !1; INVALID/Timeout -> INVALID ="""),
-    "13 disabled": (LATCHING, """
-        disable -> OK !1; MINOR -> OK =; enable -> MINOR A; MAJOR -> MAJOR A; disable -> OK !1; enable -> MAJOR A"""),
-    "14 maintenance": (UNLATCHED, """
-        maintenance -> OK; MINOR -> MINOR A; INVALID -> INVALID_ACK; MINOR -> MINOR A"""),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("compatible", [False, True], ids=["ours", "compatible"])
 @pytest.mark.parametrize("name", VECTORS)
 def test_vector(name: str, compatible: bool) -> None:
     config, steps = VECTORS[name]
     run = Run(config, compatible)
-    for number, step in enumerate(steps.split(";")):
-        what, _, expected = (part.strip() for part in step.partition("->"))
-        severity, *marks = expected.split()
+    for number, step in enumerate(steps_of(steps)):
         announced, published = len(run.announced), run.published
-        run.step(what)
-        where = f"step {number}: {step.strip()}"
-        assert run.logic.alarm.severity.name == severity, where
-        assert run.announced[announced:] == ([severity] if "A" in marks else []), where
-        for mark in marks:
-            if mark == "=":
-                assert run.published == published, where
-            elif mark.startswith("!"):
-                assert run.published == published + int(mark[1:]), where
+        run.step(step.what)
+        where = f"step {number}: {step.text}"
+        assert run.logic.alarm.severity.name == step.severity, where
+        assert run.announced[announced:] == ([step.severity] if step.announced else []), where
+        if step.published is not None:
+            assert run.published == published + step.published, where
 
 
 @pytest.mark.parametrize("compatible", [False, True])

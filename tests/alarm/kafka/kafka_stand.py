@@ -15,7 +15,7 @@ from phoebus_client import PATIENCE, Desktop
 from iocs.alarm.config import KafkaConfig
 from iocs.alarm.kafka.bridge import KafkaBridge
 from iocs.alarm.kafka.link import Incoming
-from iocs.alarm.tree.clock import LoopClock
+from iocs.alarm.tree.clock import Clock, LoopClock
 from iocs.alarm.tree.events import Edit, Listener, Person
 from iocs.alarm.tree.items import Item, LeafConfig
 from iocs.alarm.tree.tree import AlarmTree, Leaf
@@ -118,11 +118,17 @@ def make_topics(servers: str, name: str) -> None:
 
 @asynccontextmanager
 async def stand(
-    servers: str, name: str, *items: Item, started: bool = True, ready: bool = True, **settings: Any
+    servers: str,
+    name: str,
+    *items: Item,
+    started: bool = True,
+    ready: bool = True,
+    clock: Clock | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Stand]:
     """A running server and a desktop that watches it; at the end the desktop has nothing to complain of."""
     hooks = {hook: settings.pop(hook) for hook in ("restart", "shutdown") if hook in settings}
-    tree = AlarmTree(name, LoopClock())
+    tree = AlarmTree(name, clock or LoopClock())
     tree.load(items)
     bridge = Bridge(tree, KafkaConfig(servers=(servers,), **settings), **hooks)
     acts = Acts()
