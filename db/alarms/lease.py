@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,14 @@ from sqlalchemy import Connection, text
 from db.alarms.event import storable
 from db.alarms.rows import add
 from db.database import Database
+from db.errors import Busy
 from db.ids import new_id
 from db.who import Who
 
 EXPIRY = 6.0
 """Seconds after which a holder that has not renewed has lost it. Renew every 2 s."""
+TRIES = 5
+"""So often it is tried to take it while others do the same."""
 _COLUMNS = ("name", "token", "person", "host", "pid", "since_us", "seen_us")
 _NOW = {
     # that of the statement, where there is a choice: a transaction may have waited for a lock
@@ -57,6 +61,13 @@ class Lease:
 
     def try_take(self) -> bool:
         """Take it when nobody has it, or nobody has renewed it in time; whether it is this one's now."""
+        for _ in range(TRIES - 1):
+            # where nobody has had it yet, the database may find that two who insert wait for each other
+            with contextlib.suppress(Busy):
+                return self._try_take()
+        return self._try_take()
+
+    def _try_take(self) -> bool:
         who = (storable(self.owner.user, 200), storable(self.owner.host, 200), os.getpid())
         with self.database.write() as connection:
             changed = self._take(connection, *who)
