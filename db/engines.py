@@ -132,7 +132,7 @@ def _prepare_sqlite(engine: Engine, path: str) -> None:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None
-        pages, *_ = connection.execute("PRAGMA page_count").fetchone()
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
         if not pages:  # a new file; for others these would wait for a writer
             connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that gc can give space back to the disk

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,14 +11,11 @@ from sqlalchemy import Connection, text
 from db.alarms.event import storable
 from db.alarms.rows import add
 from db.database import Database
-from db.errors import Busy
 from db.ids import new_id
 from db.who import Who
 
 EXPIRY = 6.0
 """Seconds after which a holder that has not renewed has lost it. Renew every 2 s."""
-TRIES = 5
-"""So often it is tried to take it while others do the same."""
 _COLUMNS = ("name", "token", "person", "host", "pid", "since_us", "seen_us")
 _NOW = {
     # that of the statement, where there is a choice: a transaction may have waited for a lock
@@ -61,20 +57,16 @@ class Lease:
 
     def try_take(self) -> bool:
         """Take it when nobody has it, or nobody has renewed it in time; whether it is this one's now."""
-        for _ in range(TRIES - 1):
-            # where nobody has had it yet, the database may find that two who insert wait for each other
-            with contextlib.suppress(Busy):
-                return self._try_take()
-        return self._try_take()
-
-    def _try_take(self) -> bool:
-        who = (storable(self.owner.user, 200), storable(self.owner.host, 200), os.getpid())
         with self.database.write() as connection:
-            changed = self._take(connection, *who)
-            if not changed and self._read(connection) is None:
-                add(connection, "alarm_lease", _COLUMNS, [(self.name, "", "", "", 0, 0, 0)])
-                changed = self._take(connection, *who)
-            return changed
+            if self._take(connection):
+                return True
+            if self._read(connection) is not None:
+                return False
+        # in a transaction of its own: two that insert a row and then change it would wait for each other
+        with self.database.write() as connection:
+            add(connection, "alarm_lease", _COLUMNS, [(self.name, "", "", "", 0, 0, 0)])
+        with self.database.write() as connection:
+            return self._take(connection)
 
     def renew(self) -> bool:
         """Keep it; False when it is not this one's any more (or nobody's, since too long)."""
@@ -116,7 +108,7 @@ class Lease:
     def _expiry(self) -> dict[str, int]:
         return {"expiry": round(self.expiry * 1_000_000)}
 
-    def _take(self, connection: Connection, user: str, host: str, pid: int) -> bool:
+    def _take(self, connection: Connection) -> bool:
         sql = (
             "UPDATE alarm_lease "
             # before the others: MariaDB uses new values in what comes later
@@ -124,7 +116,8 @@ class Lease:
             f"token = :token, person = :user, host = :host, pid = :pid, seen_us = {self._now} "
             f"WHERE name = :name AND (token = :token OR NOT ({self._fresh}))"
         )
-        values = {"name": self.name, "token": self.token, "user": user, "host": host, "pid": pid, **self._expiry}
+        who = {"user": storable(self.owner.user, 200), "host": storable(self.owner.host, 200), "pid": os.getpid()}
+        values = {"name": self.name, "token": self.token, **who, **self._expiry}
         return connection.execute(text(sql), values).rowcount > 0
 
     def _read(self, connection: Connection) -> tuple[str, str, str, int, int, int, bool] | None:

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -153,21 +154,17 @@ def test_it_ends_by_itself(alarms: Database) -> None:
     assert not one.renew()
 
 
-def test_many_threads_want_it_at_once(alarms: Database) -> None:
-    leases = [Lease(alarms, "RACE", Who(f"t{n}", ""), expiry=LONG) for n in range(6)]
-    won: list[bool] = []
-    start = threading.Barrier(len(leases))
+def test_many_threads_want_a_new_one_at_once(alarms: Database) -> None:
+    def take(name: str, user: str) -> bool:
+        lease = Lease(alarms, name, Who(user, ""), expiry=LONG)
+        together.wait(60)
+        return lease.try_take()
 
-    def take(lease: Lease) -> None:
-        start.wait(60)
-        won.append(lease.try_take())
-
-    threads = [threading.Thread(target=take, args=(lease,)) for lease in leases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sorted(won) == [False] * 5 + [True]
+    together = threading.Barrier(6)
+    with ThreadPoolExecutor(6) as pool:
+        for number in range(10):
+            won = list(pool.map(take, [f"RACE{number}"] * 6, [f"t{n}" for n in range(6)]))
+            assert sorted(won) == [False] * 5 + [True]
 
 
 def test_two_processes_race_and_one_that_is_killed_is_followed(alarms_url: str) -> None:
